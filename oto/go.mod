@@ -1,0 +1,3 @@
+module github.com/pacedotdev/oto
+
+go 1.26.0
