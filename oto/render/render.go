@@ -1,0 +1,45 @@
+// Package render renders plush templates with a definition.
+//
+//	code, err := render.Render(template, definition, params)
+//
+// A template sees the definition as def, the parameters as params, and the
+// helpers of this package beside plush's own. The same template and definition
+// always give the same text: loops over maps go by their keys.
+package render
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/gobuffalo/plush/v4"
+
+	"github.com/pacedotdev/oto/parser"
+)
+
+// Render renders a plush template. The error is an [Error] for each fault found,
+// joined, with their lines and columns in the template.
+func Render(template string, def parser.Definition, params map[string]any) (out string, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			out, err = "", locate(template, fmt.Errorf("line 0: panic: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	parsed, err := plush.NewTemplate(template)
+	if err != nil {
+		return "", locate(template, err)
+	}
+	if err := rewrite(parsed); err != nil {
+		return "", err
+	}
+	ctx := plush.NewContext()
+	ctx.Set("def", def)
+	ctx.Set("params", params)
+	for name, helper := range helpers {
+		ctx.Set(name, helper)
+	}
+	out, err = parsed.Exec(ctx)
+	if err != nil {
+		return "", locate(template, err)
+	}
+	return out, nil
+}
