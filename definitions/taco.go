@@ -2,6 +2,8 @@
 // else does. Change it first, then run ./generate.sh.
 package definitions
 
+//go:generate ../generate.sh
+
 // TacoService keeps track of who eats which tacos.
 type TacoService interface {
 	// EatTaco records that a person has consumed tacos.

@@ -280,13 +280,13 @@ func (b *builder) addField(o *object, pkg *packages.Package, field *types.Var, t
 		if _, ok := f.ParsedTags[tags[i].Key]; !ok {
 			f.ParsedTags[tags[i].Key] = FieldTag{Value: tags[i].Name, Options: tags[i].Options}
 		}
-		if tags[i].Key != "json" || tags[i].Value() == "" {
+		if tags[i].Key != "json" || tagValue(tags[i]) == "" {
 			continue
 		}
 		f.NameLowerCamel = tags[i].Name
 		f.JSONName = tags[i].Name
 		switch {
-		case tags[i].Value() == "-":
+		case tagValue(tags[i]) == "-":
 			f.JSONName = ""
 		case tags[i].Name == "":
 			f.JSONName = CamelizeDown(field.Name())

@@ -193,24 +193,6 @@ type Field struct {
 	JSONName string `json:"jsonName"`
 }
 
-// GoTag returns the struct tag for generated Go: the definition's own keys, with
-// the wire name spelled out under json.
-func (f Field) GoTag() string {
-	value := f.JSONName
-	if value == "" {
-		value = "-"
-	}
-	own, ok := f.ParsedTags["json"]
-	if ok {
-		value = strings.Join(append([]string{value}, own.Options...), ",")
-	} else if f.OmitEmpty {
-		value += ",omitempty"
-	}
-	tags := parseTag(f.Tag)
-	tags.set("json", value)
-	return tags.String()
-}
-
 // FieldTag is the value of one key of a struct tag.
 type FieldTag struct {
 	Value   string   `json:"value"`

@@ -2,6 +2,7 @@ package parser
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/fatih/structtag"
@@ -29,9 +30,9 @@ func checkTag(tag string) (tagList, error) {
 
 // set replaces the value of key, or puts it last.
 func (l *tagList) set(key, value string) {
-	name, options, _ := strings.Cut(value, ",")
+	name, options, ok := strings.Cut(value, ",")
 	tag := &structtag.Tag{Key: key, Name: name}
-	if options != "" {
+	if ok {
 		tag.Options = strings.Split(options, ",")
 	}
 	for i, t := range *l {
@@ -43,11 +44,17 @@ func (l *tagList) set(key, value string) {
 	*l = append(*l, tag)
 }
 
+// tagValue returns the whole value of a key, also where its last option is empty:
+// json:"-," is a field named -.
+func tagValue(t *structtag.Tag) string {
+	return strings.Join(append([]string{t.Name}, t.Options...), ",")
+}
+
 // String returns the tag in its canonical form, without the backquotes.
 func (l tagList) String() string {
 	keys := make([]string, len(l))
 	for i, t := range l {
-		keys[i] = t.String()
+		keys[i] = t.Key + ":" + strconv.Quote(tagValue(t))
 	}
 	return strings.Join(keys, " ")
 }
@@ -62,7 +69,7 @@ func MergeTags(tags ...string) (string, error) {
 			return "", fmt.Errorf("parse tags: `%s`: %w", tag, err)
 		}
 		for _, t := range list {
-			merged.set(t.Key, t.Value())
+			merged.set(t.Key, tagValue(t))
 		}
 	}
 	return merged.String(), nil

@@ -28,7 +28,6 @@ var helpers = map[string]any{
 	sortedHelper: sorted,
 	keyHelper:    loopKey,
 	valueHelper:  loopValue,
-	depthHelper:  checkDepth,
 }
 
 // Split cuts a camel-case name into its words; see [parser.Split].

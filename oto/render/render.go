@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 
 	"github.com/gobuffalo/plush/v4"
+	"github.com/gobuffalo/plush/v4/lexer"
+	"github.com/gobuffalo/plush/v4/token"
 
 	"github.com/pacedotdev/oto/parser"
 )
@@ -24,6 +26,9 @@ func Render(template string, def parser.Definition, params map[string]any) (out 
 			out, err = "", locate(template, fmt.Errorf("line 0: panic: %v\n%s", r, debug.Stack()))
 		}
 	}()
+	if err := checkComments(template); err != nil {
+		return "", err
+	}
 	parsed, err := plush.NewTemplate(template)
 	if err != nil {
 		return "", locate(template, err)
@@ -37,9 +42,33 @@ func Render(template string, def parser.Definition, params map[string]any) (out 
 	for name, helper := range helpers {
 		ctx.Set(name, helper)
 	}
+	ctx.Set(depthHelper, depthCheck())
 	out, err = parsed.Exec(ctx)
 	if err != nil {
 		return "", locate(template, err)
 	}
 	return out, nil
+}
+
+// checkComments finds a comment without an end, at which plush would wait for it
+// forever. Its comments are made of tokens: a lone quote in one can hide its end.
+func checkComments(template string) error {
+	tokens := lexer.New(template)
+	for {
+		start := tokens.NextToken()
+		switch start.Type {
+		case token.EOF:
+			return nil
+		case token.C_START:
+			for t := start; t.Type != token.E_END; t = tokens.NextToken() {
+				if t.Type == token.EOF {
+					return &Error{
+						Line:    start.LineNumber,
+						Column:  column(template, start.LineNumber, ""),
+						Message: "comment without an end: expected %>, outside of quotes",
+					}
+				}
+			}
+		}
+	}
 }

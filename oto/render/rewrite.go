@@ -76,16 +76,21 @@ func loopValue(_, value any) any {
 	return value
 }
 
-// maxDepth is how many calls deep a template's functions may go: far more than a
-// template needs, far less than the stack holds.
-const maxDepth = 50_000
+// maxDepth is how many calls of Go deep a template may go: some 500 of its own
+// functions. The stack would hold more, but each costs plush more than the last.
+const maxDepth = 5_000
 
-func checkDepth() error {
-	var pc [1]uintptr
-	if runtime.Callers(maxDepth, pc[:]) > 0 {
-		return errors.New("the function calls itself without end")
+// depthCheck returns the check of one rendering. Measuring the depth takes time,
+// so it is done at every tenth call.
+func depthCheck() func() error {
+	calls := 0
+	return func() error {
+		var pc [1]uintptr
+		if calls++; calls%10 == 0 && runtime.Callers(maxDepth, pc[:]) > 0 {
+			return errors.New("the function calls itself without end")
+		}
+		return nil
 	}
-	return nil
 }
 
 // rewrite puts the mends into a parsed template.
