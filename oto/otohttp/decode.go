@@ -1,0 +1,165 @@
+package otohttp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"os"
+	"strings"
+)
+
+// Decode reads the JSON body of r into v. Fields that v lacks are ignored, names
+// match whatever their case, and null leaves v as it is.
+//
+// The body may be packed with gzip. Its type may be JSON, text/plain, or not
+// said. A body longer than the MaxBodyBytes of the Server that r came through
+// (DefaultMaxBodyBytes without one) is refused, never cut.
+//
+// The error is an [Error] of code [InvalidArgument], or [ResourceExhausted] for a
+// body that is too long, whose message tells the client what to mend. What
+// encoding/json said is in its tree.
+func Decode(r *http.Request, v any) error {
+	if err := checkContentType(r.Header); err != nil {
+		return err
+	}
+	body := getBuffer()
+	err := readBody(body, r)
+	if err == nil {
+		err = unmarshal(body.data, v)
+	}
+	putBuffer(body)
+	return err
+}
+
+// checkContentType refuses a body that is not said to be JSON. Clients written
+// without care send none or text/plain, so those pass.
+func checkContentType(header http.Header) error {
+	values := header["Content-Type"]
+	if len(values) == 0 || values[0] == "application/json" {
+		return nil
+	}
+	mediaType, _, _ := strings.Cut(values[0], ";")
+	mediaType = strings.TrimSpace(mediaType)
+	switch {
+	case mediaType == "",
+		strings.EqualFold(mediaType, "application/json"),
+		strings.EqualFold(mediaType, "text/plain"),
+		len(mediaType) > len("+json") && strings.EqualFold(mediaType[len(mediaType)-len("+json"):], "+json"):
+		return nil
+	}
+	err := Errorf(InvalidArgument, "request body: Content-Type is %q, want application/json", clip(values[0]))
+	err.Status = http.StatusUnsupportedMediaType
+	return err
+}
+
+// packedWithGzip reports whether the body is packed, and refuses codings other
+// than gzip, applied once.
+func packedWithGzip(header http.Header) (bool, error) {
+	packed := false
+	for _, line := range header["Content-Encoding"] {
+		for coding := range strings.SplitSeq(line, ",") {
+			coding = strings.TrimSpace(coding)
+			switch {
+			case coding == "" || strings.EqualFold(coding, "identity"):
+			case !packed && isGzip(coding):
+				packed = true
+			default:
+				err := Errorf(InvalidArgument, "request body: Content-Encoding is %q, want gzip or none", clip(line))
+				err.Status = http.StatusUnsupportedMediaType
+				err.acceptEncoding = "gzip"
+				return false, err
+			}
+		}
+	}
+	return packed, nil
+}
+
+// readBody reads the body of r, unpacked, into the empty buffer b.
+func readBody(b *buffer, r *http.Request) error {
+	packed, err := packedWithGzip(r.Header)
+	if err != nil {
+		return err
+	}
+	if r.Body == nil {
+		return nil
+	}
+	limit := bodyLimit(r)
+	if r.ContentLength > limit {
+		return tooLong(limit)
+	}
+	if packed {
+		err = unpack(b, http.MaxBytesReader(nil, r.Body, limit), limit)
+	} else {
+		err = b.readAll(r.Body, r.ContentLength, limit)
+	}
+	if err != nil {
+		return readError(r.Context(), err, limit)
+	}
+	return nil
+}
+
+// readError tells the client why its body could not be read.
+func readError(ctx context.Context, err error, limit int64) error {
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err // from a reader that a handler put around the body
+	}
+	if maxBytes, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLong(maxBytes.Limit)
+	}
+	if _, ok := errors.AsType[*gzipError](err); ok {
+		return Errorf(InvalidArgument, "request body: %w", err)
+	}
+	switch {
+	case errors.Is(err, errTooLong):
+		return tooLong(limit)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(ctx.Err(), context.DeadlineExceeded):
+		// The server's ReadTimeout, or a handler's around it. The call has not been made: unlike for a
+		// service that ran out of time, 408 and its repetition are right.
+		e := Errorf(DeadlineExceeded, "request body: not read in time").WithCause(err)
+		e.Status = http.StatusRequestTimeout
+		return e
+	case ctx.Err() != nil:
+		return Errorf(Canceled, "request body: the client has gone").WithCause(err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return Errorf(InvalidArgument, "request body: ends before its length").WithCause(err)
+	}
+	return Errorf(InvalidArgument, "request body: not readable").WithCause(err)
+}
+
+// tooLong is the error for a body of more than limit bytes.
+func tooLong(limit int64) error {
+	err := Errorf(ResourceExhausted, "request body: longer than %d bytes", limit)
+	err.Status = http.StatusRequestEntityTooLarge
+	return err
+}
+
+// limitedBody is the body of a request that came through a Server with a limit
+// of its own. It hands the limit on to Decode, and keeps to it for handlers that
+// read the body themselves or put a reader of theirs around it.
+type limitedBody struct {
+	io.ReadCloser
+	limit int64
+}
+
+// limitBody returns r with a body of at most limit bytes, any number if limit is
+// negative. It is a copy of r: net/http looks at the body of its own request to
+// decide how much of what is left unread it can do without.
+func limitBody(w http.ResponseWriter, r *http.Request, limit int64) *http.Request {
+	limited := *r
+	if limit < 0 {
+		limited.Body = &limitedBody{r.Body, math.MaxInt64}
+	} else {
+		limited.Body = &limitedBody{http.MaxBytesReader(w, r.Body, limit), limit}
+	}
+	return &limited
+}
+
+// bodyLimit is how many bytes of r's body Decode reads.
+func bodyLimit(r *http.Request) int64 {
+	if body, ok := r.Body.(*limitedBody); ok {
+		return body.limit
+	}
+	return DefaultMaxBodyBytes
+}
