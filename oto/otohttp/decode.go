@@ -135,31 +135,27 @@ func tooLong(limit int64) error {
 	return err
 }
 
-// limitedBody is the body of a request that came through a Server with a limit
-// of its own. It hands the limit on to Decode, and keeps to it for handlers that
-// read the body themselves or put a reader of theirs around it.
-type limitedBody struct {
-	io.ReadCloser
-	limit int64
-}
+// limitKey is the key of the context's value that hands a Server's limit on to
+// Decode, past whatever a handler puts around the body.
+type limitKey struct{}
 
-// limitBody returns r with a body of at most limit bytes, any number if limit is
-// negative. It is a copy of r: net/http looks at the body of its own request to
-// decide how much of what is left unread it can do without.
+// limitBody returns r with a limit for Decode, and for handlers that read the
+// body themselves; a negative one is none. It is a copy of r: net/http looks at
+// the body of its own request to decide how much of what is left unread it can do
+// without.
 func limitBody(w http.ResponseWriter, r *http.Request, limit int64) *http.Request {
-	limited := *r
 	if limit < 0 {
-		limited.Body = &limitedBody{r.Body, math.MaxInt64}
-	} else {
-		limited.Body = &limitedBody{http.MaxBytesReader(w, r.Body, limit), limit}
+		limit = math.MaxInt64
 	}
-	return &limited
+	r = r.WithContext(context.WithValue(r.Context(), limitKey{}, limit))
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
+	return r
 }
 
 // bodyLimit is how many bytes of r's body Decode reads.
 func bodyLimit(r *http.Request) int64 {
-	if body, ok := r.Body.(*limitedBody); ok {
-		return body.limit
+	if limit, ok := r.Context().Value(limitKey{}).(int64); ok {
+		return limit
 	}
 	return DefaultMaxBodyBytes
 }
