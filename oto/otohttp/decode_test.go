@@ -323,7 +323,7 @@ func TestServerWithoutLimit(t *testing.T) {
 	for _, header := range []map[string]string{nil, {"Content-Encoding": "gzip"}} {
 		body := strings.Repeat("{", 33<<20)
 		if header != nil {
-			body = zip(t, body)
+			body = strings.Repeat(zip(t, body[:1<<20]), 33)
 		}
 		r := httptest.NewRequest(http.MethodPost, "/oto/TacoService.EatTaco", strings.NewReader(body))
 		for name, value := range header {

@@ -1,0 +1,60 @@
+package otohttp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func TestBufferReadAll(t *testing.T) {
+	t.Parallel()
+	const large = 300 << 10
+	source := bytes.Repeat([]byte("0123456789abcdef"), large/16)
+	for _, size := range []int{0, 1, 511, startUnknown, startUnknown + 1, trustLength - 1, trustLength, trustLength + 1, large} {
+		for _, claimed := range []int64{-1, 0, int64(size) / 2, int64(size), int64(size) + 1, 1 << 40} {
+			for _, limit := range []int64{int64(size) - 1, int64(size), int64(size) + 1, 1<<63 - 1} {
+				if limit < 1 {
+					continue
+				}
+				t.Run(fmt.Sprint(size, claimed, limit), func(t *testing.T) {
+					t.Parallel()
+					b := new(buffer)
+					err := b.readAll(iotest.HalfReader(bytes.NewReader(source[:size])), claimed, limit)
+					if int64(size) > limit {
+						if !errors.Is(err, errTooLong) {
+							t.Fatalf("readAll = %v, want %v", err, errTooLong)
+						}
+					} else if err != nil || !bytes.Equal(b.data, source[:size]) {
+						t.Fatalf("readAll = %v, with %d bytes", err, len(b.data))
+					}
+					if most := max(trustLength, growth*size, startUnknown) + 1; cap(b.data) > most {
+						t.Errorf("readAll set aside %d bytes, want at most %d", cap(b.data), most)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestBufferReadAllByTheByte(t *testing.T) {
+	t.Parallel()
+	b := new(buffer)
+	want := strings.Repeat("x", 10_000)
+	if err := b.readAll(iotest.OneByteReader(strings.NewReader(want)), -1, 1<<20); err != nil || string(b.data) != want {
+		t.Errorf("readAll = %v, with %d bytes, want %d", err, len(b.data), len(want))
+	}
+}
+
+func TestBufferPoolKeepsNoLargeOnes(t *testing.T) {
+	t.Parallel()
+	large := &buffer{data: make([]byte, 0, keepBuffer+1)}
+	putBuffer(large)
+	for range 100 {
+		if b := getBuffer(); cap(b.data) > keepBuffer {
+			t.Fatalf("getBuffer returned one of %d bytes", cap(b.data))
+		}
+	}
+}
