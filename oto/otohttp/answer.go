@@ -2,6 +2,7 @@ package otohttp
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -35,9 +36,15 @@ func (a *answer) ReadFrom(src io.Reader) (int64, error) {
 }
 
 // Flush is for handlers that ask for an http.Flusher.
-func (a *answer) Flush() {
-	a.begun = true
-	_ = http.NewResponseController(a.ResponseWriter).Flush()
+func (a *answer) Flush() { _ = a.FlushError() }
+
+// FlushError is for http.ResponseController.
+func (a *answer) FlushError() error {
+	err := http.NewResponseController(a.ResponseWriter).Flush()
+	if !errors.Is(err, http.ErrNotSupported) {
+		a.begun = true
+	}
+	return err
 }
 
 // Hijack is for handlers that ask for an http.Hijacker.

@@ -27,6 +27,8 @@ type everything struct {
 	Number   int               `json:"number"`
 	Small    int8              `json:"small"`
 	Unsigned uint16            `json:"unsigned"`
+	Natural  uint              `json:"natural"`
+	Stringer fmt.Stringer      `json:"stringer"`
 	Real     float64           `json:"real"`
 	Yes      bool              `json:"yes"`
 	Bytes    []byte            `json:"bytes"`
@@ -72,6 +74,8 @@ func TestDecodeBody(t *testing.T) {
 		{name: "fraction for integer", body: `{"number":1.5}`, wantErr: `number: want integer, got number 1.5 (at byte 13)`},
 		{name: "integer too large", body: `{"small":300}`, wantErr: `small: want integer of 8 bits, got number 300 (at byte 12)`},
 		{name: "negative", body: `{"unsigned":-1}`, wantErr: `unsigned: want integer of 16 bits not below 0, got number -1 (at byte 14)`},
+		{name: "negative natural", body: `{"natural":-1}`, wantErr: `natural: want integer not below 0, got number -1 (at byte 13)`},
+		{name: "interface", body: `{"stringer":"a"}`, wantErr: `stringer: want fmt.Stringer, got string (at byte 15)`},
 		{name: "very long number", body: `{"number":` + strings.Repeat("1", 100_000) + `}`,
 			wantErr: `number: want integer, got number ` + strings.Repeat("1", 193) + `… (at byte 100010)`},
 		{name: "bool for number", body: `{"real":true}`, wantErr: `real: want number, got bool (at byte 12)`},
@@ -135,6 +139,17 @@ func TestDecodeIntoWhatCannotBe(t *testing.T) {
 		err := otohttp.Decode(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{}`)), v)
 		wantError(t, err, otohttp.Internal, 500, "decode request")
 	}
+}
+
+// careless decodes itself, and says nothing of the type that it wants.
+type careless struct{}
+
+func (*careless) UnmarshalJSON([]byte) error { return &json.UnmarshalTypeError{Value: "taco"} }
+
+func TestDecodeIntoWhatDecodesItself(t *testing.T) {
+	t.Parallel()
+	err := otohttp.Decode(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{}`)), new(careless))
+	wantError(t, err, otohttp.InvalidArgument, 400, "request body: want another type, got taco (at byte 0)")
 }
 
 func TestDecodeWithoutBody(t *testing.T) {
@@ -488,14 +503,17 @@ func TestSlowBody(t *testing.T) {
 
 func TestBodyNotSentInTime(t *testing.T) {
 	t.Parallel()
-	listener := httptest.NewUnstartedServer(tacoServer(eatTaco))
-	listener.Config.ReadTimeout = time.Millisecond
-	listener.Start()
-	t.Cleanup(listener.Close)
-	conn := raw(t, listener.URL, "POST /oto/TacoService.EatTaco HTTP/1.1\r\nHost: tacos\r\nContent-Length: 100\r\n\r\n")
-	answer, _ := io.ReadAll(conn)
-	if len(answer) != 0 && !bytes.Contains(answer, []byte(`"code":"deadline_exceeded"`)) {
-		t.Errorf("answer = %q, want code deadline_exceeded", answer)
+	server := tacoServer(eatTaco)
+	server.Register("TacoService", "Late", func(w http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)); err != nil {
+			t.Error(err)
+		}
+		server.OnErr(w, r, otohttp.Decode(r, new(eatTacoRequest)))
+	})
+	conn := raw(t, listen(t, server), "POST /oto/TacoService.Late HTTP/1.1\r\nHost: tacos\r\nContent-Length: 100\r\n\r\n")
+	answer, err := io.ReadAll(conn)
+	if err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 408 ")) || !bytes.Contains(answer, []byte(`"code":"deadline_exceeded"`)) {
+		t.Errorf("answer = %q, %v, want 408 and code deadline_exceeded", answer, err)
 	}
 }
 

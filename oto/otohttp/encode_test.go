@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -254,5 +255,24 @@ func TestEncodeToClientThatHasGone(t *testing.T) {
 	}
 	if recorder.Code != http.StatusOK || w.writes != 1 || log.String() != "" {
 		t.Errorf("status %d, %d writes, log %q; want 200, one and none", recorder.Code, w.writes, log)
+	}
+}
+
+func TestErrorsToClientThatHasGone(t *testing.T) {
+	t.Parallel()
+	server := tacoServer(func(context.Context, eatTacoRequest) (*eatTacoResponse, error) {
+		return nil, errors.New("no more tacos")
+	})
+	log := new(logBuffer)
+	server.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	for method, want := range map[string]string{
+		http.MethodPost: `level=ERROR msg="otohttp: call failed"`,
+		http.MethodGet:  `level=DEBUG msg="otohttp: answer not sent"`,
+	} {
+		w := &brokenWriter{ResponseWriter: httptest.NewRecorder()}
+		server.ServeHTTP(w, httptest.NewRequest(method, "/oto/TacoService.EatTaco", strings.NewReader(sammy)))
+		if w.writes != 1 || !strings.Contains(log.String(), want) {
+			t.Errorf("%s: %d writes, log %q; want one and %s", method, w.writes, log, want)
+		}
 	}
 }

@@ -68,7 +68,9 @@ func TestPanicAfterTheAnswerBegan(t *testing.T) {
 		"Write":       func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"half":`) },
 		"WriteHeader": func(w http.ResponseWriter) { w.WriteHeader(200); _ = http.NewResponseController(w).Flush() },
 		"Flush":       func(w http.ResponseWriter) { w.(http.Flusher).Flush() },
-		"ReadFrom":    func(w http.ResponseWriter) { _, _ = io.Copy(w, strings.NewReader(strings.Repeat("x", 8<<10))) },
+		"ReadFrom": func(w http.ResponseWriter) {
+			_, _ = io.Copy(w, struct{ io.Reader }{strings.NewReader(strings.Repeat("x", 8<<10))})
+		},
 	}
 	for name, begin := range begin {
 		t.Run(name, func(t *testing.T) {

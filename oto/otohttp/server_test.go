@@ -123,6 +123,15 @@ func TestServerZero(t *testing.T) {
 	wantReply(t, do(t, url+"/oto/TacoService.Fail", request{body: sammy}), 500, `{"error":"no more tacos"}`)
 }
 
+func TestServerWithoutOnErr(t *testing.T) {
+	t.Parallel()
+	server := tacoServer(func(context.Context, eatTacoRequest) (*eatTacoResponse, error) {
+		return nil, errors.New("no more tacos")
+	})
+	server.OnErr = nil
+	wantReply(t, do(t, listen(t, server)+"/oto/TacoService.EatTaco", request{body: sammy}), 500, `{"error":"no more tacos"}`)
+}
+
 func TestNewServer(t *testing.T) {
 	t.Parallel()
 	server := otohttp.NewServer()
