@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -134,9 +135,7 @@ func TestEncodeKeepsHeaders(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				for name, values := range tt.header {
-					w.Header()[name] = values
-				}
+				maps.Copy(w.Header(), tt.header)
 				encoder(http.StatusOK, strings.Repeat("x", 5000))(w, r)
 			}))
 			got := do(t, url, request{header: map[string]string{"Accept-Encoding": "gzip"}})
