@@ -2,7 +2,10 @@ module github.com/amammay/otorun
 
 go 1.26.0
 
-require github.com/pacedotdev/oto v0.17.0
+require (
+	github.com/pacedotdev/oto v0.17.0
+	github.com/rogpeppe/go-internal v1.16.0
+)
 
 require (
 	github.com/aymanbagabas/go-udiff v0.4.1 // indirect
@@ -25,6 +28,7 @@ require (
 	golang.org/x/mod v0.42.0 // indirect
 	golang.org/x/net v0.61.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
 )
 
