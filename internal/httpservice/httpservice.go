@@ -75,7 +75,7 @@ func (p Program) Main(ctx context.Context, args []string, getenv func(string) st
 	}
 	// The port is opened first: what is wrong with it shows at once, and
 	// requests that come while the handler is being made wait for it.
-	ln, err := listen(ctx, port)
+	ln, err := listen(port)
 	if err != nil {
 		return fail(1, err)
 	}
@@ -107,10 +107,10 @@ func portFrom(getenv func(string) string, standard int) (int, error) {
 }
 
 // listen opens port on every address, as Cloud Run asks for.
-func listen(ctx context.Context, port int) (net.Listener, error) {
+func listen(port int) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // such a listener takes no filter: see refuseNew
-	ln, err := lc.Listen(ctx, "tcp", ":"+strconv.Itoa(port))
+	ln, err := lc.Listen(context.Background(), "tcp", ":"+strconv.Itoa(port))
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("listen on port %d: another program has it: end that one, or set PORT to another port", port)

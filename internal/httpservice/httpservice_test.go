@@ -253,7 +253,7 @@ func TestPanicAfterTheAnswerBeganCutsTheConnection(t *testing.T) {
 // error.
 func serving(t *testing.T, h http.Handler, lim limits) (url string, stop context.CancelFunc, ended <-chan error) {
 	t.Helper()
-	ln, err := listen(t.Context(), 0)
+	ln, err := listen(0)
 	if err != nil {
 		t.Fatal(err)
 	}
