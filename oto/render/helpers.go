@@ -55,7 +55,8 @@ func toJSONInline(v any) (template.HTML, error) {
 // formatCommentLine returns each paragraph of a comment on one line.
 func formatCommentLine(s string) template.HTML {
 	var b strings.Builder
-	doc.ToText(&b, s, "", "", 2000) //nolint:staticcheck // its wrapping is what templates rely on
+	//lint:ignore SA1019 its wrapping is what templates rely on
+	doc.ToText(&b, s, "", "", 2000)
 	return template.HTML(strings.TrimSpace(b.String()))
 }
 
@@ -63,14 +64,16 @@ func formatCommentLine(s string) template.HTML {
 // wrapped anew.
 func formatCommentText(s string) template.HTML {
 	var b strings.Builder
-	doc.ToText(&b, s, "// ", "", 80) //nolint:staticcheck // its wrapping is what templates rely on
+	//lint:ignore SA1019 its wrapping is what templates rely on
+	doc.ToText(&b, s, "// ", "", 80)
 	return template.HTML(b.String())
 }
 
 // formatCommentHTML returns a comment as HTML.
 func formatCommentHTML(s string) template.HTML {
 	var b strings.Builder
-	doc.ToHTML(&b, s, nil) //nolint:staticcheck // its markup is what templates rely on
+	//lint:ignore SA1019 its markup is what templates rely on
+	doc.ToHTML(&b, s, nil)
 	return template.HTML(b.String())
 }
 
