@@ -86,7 +86,14 @@ var listening = regexp.MustCompile(`url"?[=:]"?(http://localhost:\d+)`)
 // if it still runs then.
 func start(t *testing.T, name string, settings ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: name, cmd: exec.Command(filepath.Join(bin, name)), read: make(chan struct{})}
+	return startFile(t, filepath.Join(bin, name), settings...)
+}
+
+// startFile is start for a command that was built elsewhere.
+func startFile(t *testing.T, file string, settings ...string) *process {
+	t.Helper()
+	name := filepath.Base(file)
+	p := &process{t: t, name: name, cmd: exec.Command(file), read: make(chan struct{})}
 	p.cmd.Env = append([]string{"PORT=0"}, settings...)
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

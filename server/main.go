@@ -1,7 +1,7 @@
 // Tacoserver keeps track of who eats which tacos.
 //
 //	$ go run ./server
-//	$ curl -d '{"name":"Sammy Sosa","tacos":["Chicken","Chorizo"]}' localhost:8080/oto/TacoService.EatTaco
+//	$ curl --json '{"name":"Sammy Sosa","tacos":["Chicken","Chorizo"]}' localhost:8080/oto/TacoService.EatTaco
 //	{"tacoConsumptionStatus":"Sammy Sosa has consumed 2 tacos"}
 //
 // It serves the TacoService of definitions/taco.go under /oto/ and answers
