@@ -1,0 +1,95 @@
+package logs
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+var source = Source{Service: "tacoserver", Revision: "tacoserver-00001-abc", Instance: "1"}
+
+func TestLineOfJSON(t *testing.T) {
+	line := `{"severity":"ERROR","time":"2026-11-23T21:29:02.683034117Z","message":"it broke","logging.googleapis.com/trace":"projects/p/traces/t",` +
+		`"logging.googleapis.com/spanId":"s","httpRequest":{"requestMethod":"GET","requestUrl":"/x","status":502,"latency":"0.5s"},"status":400,"a":"b"}`
+	e := parse(source, time.Now(), "DEFAULT", line)
+	if e.Severity != "ERROR" || e.Message != "it broke" || e.Trace != "projects/p/traces/t" || e.SpanID != "s" || e.Line != line {
+		t.Errorf("parse = %+v", e)
+	}
+	if e.Request == nil || e.Request.Status != 502 || e.Request.RequestURL != "/x" {
+		t.Errorf("request %+v", e.Request)
+	}
+	if want := time.Date(2026, 11, 23, 21, 29, 2, 683034117, time.UTC); !e.Time.Equal(want) {
+		t.Errorf("time %v, want %v", e.Time, want)
+	}
+	if got, want := summary(e), "it broke  GET /x 502 0.5s  a=b  status=400"; got != want {
+		t.Errorf("summary %q, want %q", got, want)
+	}
+}
+
+func TestOtherLinesAreMessages(t *testing.T) {
+	for _, line := range []string{"", "plain", `{"half": `, "[1]", `"text"`} {
+		if e := parse(source, time.Now(), "ERROR", line); e.Message != line || e.Severity != "ERROR" {
+			t.Errorf("parse(%q) = %+v", line, e)
+		}
+	}
+}
+
+func TestWriterMakesLines(t *testing.T) {
+	var s Store
+	w := s.Writer(source, "DEFAULT")
+	for _, part := range []string{"one\ntw", "o\r\n", "\n", strings.Repeat("x", maxLine), "yy\n", "last"} {
+		if n, err := io.WriteString(w, part); n != len(part) || err != nil {
+			t.Fatalf("Write = %d, %v", n, err)
+		}
+	}
+	w.Close()
+	w.Close()
+	var got []string
+	for _, e := range s.Entries(nil) {
+		got = append(got, e.Line)
+	}
+	if want := []string{"one", "two", "", strings.Repeat("x", maxLine), "last"}; strings.Join(got, "|") != strings.Join(want, "|") {
+		t.Errorf("%d lines: %.40q", len(got), got)
+	}
+}
+
+func TestStoreKeepsTheNewest(t *testing.T) {
+	var s Store
+	followed := 0
+	stop := s.Follow(func(Entry) { followed++ })
+	for i := range 3 * kept {
+		s.Append(source, "DEFAULT", fmt.Sprint(i))
+	}
+	stop()
+	s.Append(source, "DEFAULT", "end")
+	all := s.Entries(nil)
+	if len(all) < kept || len(all) > 2*kept || all[len(all)-1].Line != "end" || followed != 3*kept {
+		t.Errorf("%d entries, followed %d", len(all), followed)
+	}
+	if got := s.Entries(func(e Entry) bool { return e.Line == "end" }); len(got) != 1 {
+		t.Errorf("found %d", len(got))
+	}
+}
+
+func TestConsole(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
+	entry := func(service, severity, message string) Entry {
+		return Entry{Source: Source{Service: service}, Time: at, Severity: severity, Message: message}
+	}
+	var plain, painted bytes.Buffer
+	for w, color := range map[io.Writer]bool{&plain: false, &painted: true} {
+		c := NewConsole(w, color)
+		c.Name("tacoclient")
+		c.Print(entry("tacoclient", "INFO", "hello"))
+		c.Print(entry("taco", "ERROR", "bad\x1b[2Jnews"))
+	}
+	if want := "tacoclient 03:04:05.000 hello\ntaco       03:04:05.000 ERROR bad�[2Jnews\n"; plain.String() != want {
+		t.Errorf("plain %q, want %q", plain.String(), want)
+	}
+	if want := "\x1b[36mtacoclient\x1b[0m 03:04:05.000 hello\n\x1b[35mtaco      \x1b[0m 03:04:05.000\x1b[31m ERROR\x1b[0m bad�[2Jnews\n"; painted.String() != want {
+		t.Errorf("painted %q, want %q", painted.String(), want)
+	}
+}
