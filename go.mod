@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	cloud.google.com/go/compute/metadata v0.10.0
+	github.com/fsnotify/fsnotify v1.10.1
 	github.com/pacedotdev/oto v0.17.0
 	github.com/rogpeppe/go-internal v1.16.0
 )
