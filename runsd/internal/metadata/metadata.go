@@ -78,12 +78,12 @@ func (c *Client) Project(ctx context.Context) (Project, error) {
 		answer, err = c.get(ctx, path)
 	}
 	if err != nil {
-		return Project{}, fmt.Errorf("project and region of this container: %w", err)
+		return Project{}, err
 	}
 	// projects/NUMBER/regions/REGION, projects/NUMBER/zones/REGION-LETTER
 	parts := strings.Split(strings.TrimSpace(answer), "/")
 	if len(parts) != 4 || parts[0] != "projects" || parts[2] != kind {
-		return Project{}, fmt.Errorf("project and region of this container: metadata server: %s is %.60q, want projects/NUMBER/%s/NAME", path, answer, kind)
+		return Project{}, fmt.Errorf("metadata server: %s is %.60q, want projects/NUMBER/%s/NAME", path, answer, kind)
 	}
 	p := Project{Number: parts[1], Region: parts[3]}
 	if kind == "zones" {

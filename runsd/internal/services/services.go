@@ -22,8 +22,12 @@ import (
 	"github.com/amammay/otorun/runsd/internal/metadata"
 )
 
-// ErrNotService says that a host is no service's name.
-var ErrNotService = errors.New("not the name of a Cloud Run service")
+var (
+	// ErrNotService says that a host is no service's name.
+	ErrNotService = errors.New("not the name of a Cloud Run service")
+	// ErrProject says that the metadata server didn't tell project and region.
+	ErrProject = errors.New("project and region of this container")
+)
 
 // projectLimit bounds a wait for the metadata server's word on the project.
 const projectLimit = 10 * time.Second
@@ -224,6 +228,8 @@ func (d *Directory) askProject(ctx context.Context) (metadata.Project, error) {
 			d.call = nil
 			if running.err == nil {
 				d.project = running.project
+			} else {
+				running.err = fmt.Errorf("%w: %w", ErrProject, running.err)
 			}
 			d.mu.Unlock()
 			close(running.done)
@@ -234,7 +240,7 @@ func (d *Directory) askProject(ctx context.Context) (metadata.Project, error) {
 	case <-running.done:
 		return running.project, running.err
 	case <-ctx.Done():
-		return metadata.Project{}, fmt.Errorf("project and region of this container: %w", context.Cause(ctx))
+		return metadata.Project{}, fmt.Errorf("%w: %w", ErrProject, context.Cause(ctx))
 	}
 }
 
