@@ -8,6 +8,7 @@
 package config
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -61,6 +62,9 @@ type Service struct {
 	Audience string // of identity tokens; empty sends none
 }
 
+// ErrFlags says that the flags could not be parsed; usage is on stderr already.
+var ErrFlags = errors.New("command line")
+
 // Parse reads args and the environment. The error is [flag.ErrHelp] after -h;
 // usage and errors of the flag package are already on stderr then.
 func Parse(args []string, getenv func(string) string, stderr io.Writer) (Config, error) {
@@ -94,7 +98,7 @@ func Parse(args []string, getenv func(string) string, stderr io.Writer) (Config,
 	acceptKlog(fs)
 
 	if err := fs.Parse(args); err != nil {
-		return Config{}, err
+		return Config{}, fmt.Errorf("%w: %w", ErrFlags, err)
 	}
 	cfg.Args = fs.Args()
 	cfg.PortSet = isSet(fs, "http_proxy_port")

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package supervise
+
+import "syscall"
+
+const lastSignal = syscall.SIGUSR2
