@@ -1,0 +1,163 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// loopback's index: it is the first interface of every network namespace.
+const loopbackIndex = 1
+
+// loopbackUp brings the loopback interface up and gives it the addresses of the
+// doors that it lacks.
+func loopbackUp(doors []Address) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open a netlink socket: %w", err)
+	}
+	defer unix.Close(fd)
+	up := unix.IfInfomsg{Family: unix.AF_UNSPEC, Index: loopbackIndex, Flags: unix.IFF_UP, Change: unix.IFF_UP}
+	if err := netlink(fd, unix.RTM_NEWLINK, 0, structBytes(&up)); err != nil {
+		return fmt.Errorf("bring loopback up: %w", err)
+	}
+	added := map[netip.Addr]bool{}
+	for _, door := range doors {
+		addr := door.AddrPort.Addr()
+		if addr.IsLoopback() || added[addr] {
+			continue
+		}
+		added[addr] = true
+		msg := unix.IfAddrmsg{Family: unix.AF_INET, Prefixlen: uint8(addr.BitLen()), Scope: unix.RT_SCOPE_HOST, Index: loopbackIndex}
+		if addr.Is6() {
+			// There is nobody to detect a duplicate among.
+			msg.Family, msg.Flags = unix.AF_INET6, unix.IFA_F_NODAD
+		}
+		b := structBytes(&msg)
+		for _, kind := range []uint16{unix.IFA_LOCAL, unix.IFA_ADDRESS} {
+			b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+addr.BitLen()/8))
+			b = binary.NativeEndian.AppendUint16(b, kind)
+			b = append(b, addr.AsSlice()...)
+		}
+		if err := netlink(fd, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, b); err != nil {
+			return fmt.Errorf("give loopback the address %s: %w", addr, err)
+		}
+	}
+	return nil
+}
+
+// netlink sends one request and waits for its acknowledgement.
+func netlink(fd int, kind, flags uint16, payload []byte) error {
+	h := unix.NlMsghdr{
+		Len:   uint32(unix.SizeofNlMsghdr + len(payload)),
+		Type:  kind,
+		Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK | flags,
+	}
+	if err := unix.Sendto(fd, append(structBytes(&h), payload...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	answer := make([]byte, os.Getpagesize())
+	n, _, err := unix.Recvfrom(fd, answer, 0)
+	if err != nil {
+		return err
+	}
+	if n < unix.SizeofNlMsghdr+4 || binary.NativeEndian.Uint16(answer[4:]) != unix.NLMSG_ERROR {
+		return fmt.Errorf("netlink: %d bytes that are no acknowledgement", n)
+	}
+	if errno := -int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:])); errno != 0 {
+		return unix.Errno(errno)
+	}
+	return nil
+}
+
+// structBytes is a copy of a kernel structure's memory.
+func structBytes[T any](v *T) []byte {
+	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))...)
+}
+
+// listen makes a listening TCP socket or a bound UDP socket.
+func listen(a Address) (fd int, err error) {
+	fd, err = newSocket(a.Network, a.AddrPort.Addr().Is6())
+	if err != nil {
+		return -1, err
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(fd)
+		}
+	}()
+	var at unix.Sockaddr
+	if a.AddrPort.Addr().Is6() {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+			return -1, err
+		}
+		at = &unix.SockaddrInet6{Addr: a.AddrPort.Addr().As16(), Port: int(a.AddrPort.Port())}
+	} else {
+		at = &unix.SockaddrInet4{Addr: a.AddrPort.Addr().As4(), Port: int(a.AddrPort.Port())}
+	}
+	if a.Network == "tcp" {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return -1, err
+		}
+	}
+	if err := unix.Bind(fd, at); err != nil {
+		return -1, err
+	}
+	if a.Network == "tcp" {
+		// The kernel cuts this to net.core.somaxconn.
+		if err := unix.Listen(fd, 1<<16-1); err != nil {
+			return -1, err
+		}
+	}
+	return fd, nil
+}
+
+func newSocket(network string, v6 bool) (int, error) {
+	family, kind := unix.AF_INET, unix.SOCK_STREAM
+	if v6 {
+		family = unix.AF_INET6
+	}
+	if network == "udp" {
+		kind = unix.SOCK_DGRAM
+	}
+	return unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+}
+
+// A socket request is one byte of these bits; its answer is a byte and the
+// socket, or an errno in four bytes.
+const (
+	wantUDP = 1 << iota
+	wantIPv6
+)
+
+// serveSockets answers each request on dialFD with a socket of this network
+// namespace. It ends the process, and so the container, when Start's process is
+// gone: that is how kill -9 of it leaves nothing.
+func serveSockets() {
+	var request [1]byte
+	answer := []byte{0}
+	for {
+		n, err := unix.Read(dialFD, request[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			os.Exit(1)
+		}
+		network := "tcp"
+		if request[0]&wantUDP != 0 {
+			network = "udp"
+		}
+		fd, err := newSocket(network, request[0]&wantIPv6 != 0)
+		if err != nil {
+			_ = unix.Send(dialFD, packError(err)[:4], unix.MSG_NOSIGNAL)
+			continue
+		}
+		_ = unix.Sendmsg(dialFD, answer, unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL)
+		_ = unix.Close(fd)
+	}
+}
