@@ -199,7 +199,7 @@ func (c *Container) attributes(o *order) *syscall.SysProcAttr {
 		// Who isn't user 0 loses the new namespaces' capabilities at exec.
 		attr.AmbientCaps = []uintptr{
 			unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER, unix.CAP_MKNOD,
-			unix.CAP_NET_ADMIN, unix.CAP_NET_BIND_SERVICE, unix.CAP_SETGID, unix.CAP_SETPCAP, unix.CAP_SETUID, unix.CAP_SYS_ADMIN,
+			unix.CAP_NET_ADMIN, unix.CAP_NET_BIND_SERVICE, unix.CAP_SETGID, unix.CAP_SETPCAP, unix.CAP_SETUID, unix.CAP_SYS_ADMIN, unix.CAP_SYS_CHROOT,
 		}
 	}
 	return attr

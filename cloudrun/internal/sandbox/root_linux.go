@@ -30,6 +30,9 @@ type root struct {
 	devices []int
 	trees   map[int]int      // shown, as mounts
 	copies  map[int]*os.File // to be copied
+
+	machine int    // the machine's root directory
+	path    string // the container's, there
 }
 
 // build does all but what needs /proc of the app's PID namespace; finish does
@@ -43,7 +46,7 @@ func (r *root) build() error {
 	if err := r.open(); err != nil {
 		return err
 	}
-	if err := r.pivot(); err != nil {
+	if err := r.enter(); err != nil {
 		return err
 	}
 	if err := r.directories(); err != nil {
@@ -113,13 +116,12 @@ func attach(fd int, at string) error {
 	return unix.Close(fd)
 }
 
-// pivot makes a tmpfs, or with an image an overlay on one, the root. The old root
-// stays mounted over it, out of sight, until finish.
-func (r *root) pivot() error {
+// enter makes a tmpfs, or with an image an overlay on one, the warden's root.
+func (r *root) enter() error {
 	if err := unix.Mount("tmpfs", base, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=%o", r.mode(0o755, 0))); err != nil {
 		return fmt.Errorf("mount a tmpfs: %w", err)
 	}
-	newRoot := base
+	r.path = base
 	if r.order.Root != "" {
 		for _, dir := range []string{"image", "changes", "work", "root"} {
 			if err := os.Mkdir(path.Join(base, dir), 0o755); err != nil {
@@ -129,17 +131,21 @@ func (r *root) pivot() error {
 		if err := attach(r.image, base+"/image"); err != nil {
 			return err
 		}
-		newRoot = base + "/root"
+		r.path = base + "/root"
 		options := fmt.Sprintf("userxattr,lowerdir=%[1]s/image,upperdir=%[1]s/changes,workdir=%[1]s/work", base)
-		if err := unix.Mount("overlay", newRoot, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		if err := unix.Mount("overlay", r.path, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 			return fmt.Errorf("mount an overlay on the image %s: %w", r.order.Root, err)
 		}
 	}
-	if err := unix.Chdir(newRoot); err != nil {
-		return fmt.Errorf("change to the new root: %w", err)
+	var err error
+	if r.machine, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("open the machine's root: %w", err)
 	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("pivot_root: %w", err)
+	// Not pivot_root yet: a new /proc may be mounted only while the old one is
+	// there, and the old root stacked over the new one would be what /.. leads
+	// to, in a link of the image for one.
+	if err := unix.Chroot(r.path); err != nil {
+		return fmt.Errorf("chroot to the new root: %w", err)
 	}
 	// All paths are the container's from here on, its symbolic links too.
 	return unix.Chdir("/")
@@ -328,10 +334,23 @@ func (r *root) finish() error {
 			return fmt.Errorf("hide %s: %w", name, err)
 		}
 	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("unmount the machine's file system: %w", err)
+	// The app's process was forked with the container's root and keeps it.
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"go back to the machine's root", func() error { return unix.Fchdir(r.machine) }},
+		{"chroot to the machine's root", func() error { return unix.Chroot(".") }},
+		{"change to the new root", func() error { return unix.Chdir(r.path) }},
+		{"pivot_root", func() error { return unix.PivotRoot(".", ".") }},
+		{"unmount the machine's file system", func() error { return unix.Unmount(".", unix.MNT_DETACH) }},
+		{"change to /", func() error { return unix.Chdir("/") }},
+	} {
+		if err := step.do(); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
 	}
-	return nil
+	return unix.Close(r.machine)
 }
 
 // mode is a permission as a file of uid gets it. Where there is one id, the app

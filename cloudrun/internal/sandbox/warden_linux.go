@@ -66,6 +66,12 @@ func (w *warden) run() error {
 }
 
 func (w *warden) read() error {
+	// First, so that none of the reports is lost: a socket that is closed with
+	// something unread in it resets the other.
+	var told [1]byte
+	if _, err := readFull(reportFD, told[:]); err != nil {
+		return fmt.Errorf("wait for the limits: %w", err)
+	}
 	var st unix.Stat_t
 	if err := unix.Fstat(orderFD, &st); err != nil {
 		return fmt.Errorf("read the order: %w", err)
@@ -235,10 +241,6 @@ func (w *warden) program(pair int) (*program, error) {
 	}
 	p.add("close other descriptors", unix.SYS_CLOSE_RANGE, 3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC)
 
-	var told [1]byte
-	if _, err := readFull(reportFD, told[:]); err != nil {
-		return nil, fmt.Errorf("wait for the limits: %w", err)
-	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return nil, fmt.Errorf("read the limit of open files: %w", err)

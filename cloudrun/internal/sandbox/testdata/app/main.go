@@ -25,7 +25,7 @@ type Report struct {
 	PID, PPID, UID, GID int
 	Groups              []int
 	Hostname, Dir       string
-	Args, Env           []string
+	Args, Env           []string // Env quoted, as it needn't be UTF-8
 	Files               []string // all but what is in /proc
 	Mounts              []string // mount points
 	Processes           []string
@@ -45,23 +45,10 @@ func main() {
 	case "exit":
 		code, _ := strconv.Atoi(args[1])
 		os.Exit(code)
-	case "kill": // another process of the container, by a child
-		cmd := exec.Command("/app", "killed")
-		err := cmd.Run()
-		fmt.Println(err)
-	case "killed":
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
 	case "panic":
 		panic("taco")
-	case "sleep":
-		fmt.Println("ready")
-		<-make(chan int, 1)
 	case "hold": // does nothing, and takes no signals but those Go handles
-		fmt.Println("ready")
-		for {
-			time.Sleep(time.Hour)
-		}
+		hold()
 	case "term":
 		c := make(chan os.Signal, 1)
 		signal.Notify(c, syscall.SIGTERM)
@@ -74,9 +61,6 @@ func main() {
 		lines()
 	case "orphan":
 		orphan()
-	case "child": // ends when its parent closes its standard input
-		fmt.Println("child ready")
-		_, _ = io.Copy(io.Discard, os.Stdin)
 	case "resolv":
 		resolv()
 	case "family": // a process and its children, all of them there until they are killed
@@ -92,10 +76,7 @@ func main() {
 				fmt.Println(err)
 			}
 		}
-		fmt.Println("ready")
-		for {
-			time.Sleep(time.Hour)
-		}
+		hold()
 	case "dial": // address: connects, says what it reads
 		conn, err := net.DialTimeout(args[1], args[2], 10*time.Second)
 		if err != nil {
@@ -116,11 +97,15 @@ func main() {
 func report(dials []string) Report {
 	r := Report{
 		PID: os.Getpid(), PPID: os.Getppid(), UID: os.Getuid(), GID: os.Getgid(),
-		Args: os.Args, Env: os.Environ(),
+		Args:        os.Args,
 		Descriptors: map[string]string{}, Status: map[string]string{},
 		Interfaces: map[string][]string{}, Try: map[string]string{},
 	}
 	r.Groups, _ = os.Getgroups()
+	env, _ := os.ReadFile("/proc/self/environ") // as given, os.Environ drops what is there twice
+	for kv := range strings.SplitSeq(strings.TrimSuffix(string(env), "\x00"), "\x00") {
+		r.Env = append(r.Env, strconv.Quote(kv))
+	}
 	r.Hostname, _ = os.Hostname()
 	r.Dir, _ = os.Getwd()
 	_ = filepath.WalkDir("/", func(path string, d fs.DirEntry, err error) error {
@@ -274,8 +259,7 @@ func serve(addrs []string) {
 			}
 		}()
 	}
-	fmt.Println("ready")
-	select {}
+	hold()
 }
 
 // lines writes known lines to both streams, one of them huge.
@@ -330,6 +314,13 @@ func resolv() {
 	_ = f.Close()
 	b, _ := os.ReadFile("/etc/resolv.conf")
 	fmt.Print(string(b))
+	hold()
+}
+
+// hold does nothing until it is killed.
+func hold() {
 	fmt.Println("ready")
-	select {}
+	for {
+		time.Sleep(time.Hour)
+	}
 }
