@@ -182,18 +182,23 @@ func (b *builder) addService(pkg *packages.Package, declared *types.TypeName, t 
 		ignored: slices.Contains(b.parser.ExcludeInterfaces, declared.Name()),
 	}
 	for method := range t.Methods() {
-		b.addMethod(s, pkg, method, docs)
+		at := method.Pos()
+		if b.scanned[method.Pkg()] == nil {
+			at = declared.Pos() // embedded from elsewhere: error's method has no place at all
+		}
+		b.addMethod(s, pkg, method, at, docs)
 	}
 	b.services = append(b.services, s)
 }
 
 const wantSignature = "invalid method signature: expected Method(MethodRequest) MethodResponse"
 
-func (b *builder) addMethod(s *service, pkg *packages.Package, method *types.Func, docs typeDoc) {
+// addMethod adds a method to s; what is wrong with it is shown at the position at.
+func (b *builder) addMethod(s *service, pkg *packages.Package, method *types.Func, at token.Pos, docs typeDoc) {
 	signature := method.Signature()
 	params, results := signature.Params(), signature.Results()
 	if params.Len() != 1 || results.Len() != 1 {
-		s.fault(method.Pos(), wantSignature+": "+method.Name()+" has "+
+		s.fault(at, wantSignature+": "+method.Name()+" has "+
 			count(params.Len(), "parameter")+" and "+count(results.Len(), "result"))
 		return
 	}
@@ -205,8 +210,8 @@ func (b *builder) addMethod(s *service, pkg *packages.Package, method *types.Fun
 	s.Methods = append(s.Methods, Method{
 		Name:           method.Name(),
 		NameLowerCamel: CamelizeDown(method.Name()),
-		InputObject:    b.fieldType(&s.uses, pkg, params.At(0), method.Pos()),
-		OutputObject:   b.fieldType(&s.uses, pkg, results.At(0), method.Pos()),
+		InputObject:    b.fieldType(&s.uses, pkg, params.At(0), at),
+		OutputObject:   b.fieldType(&s.uses, pkg, results.At(0), at),
 		Comment:        doc.text,
 		Metadata:       doc.metadata,
 		Doc:            doc.doc,
