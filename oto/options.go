@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 )
 
@@ -99,10 +100,12 @@ func jobs(templates, outs, pkgs, params list) ([]job, error) {
 	jobs := make([]job, n)
 	for i, template := range templates {
 		job := job{template: template, out: nth(outs, i), pkg: nth(pkgs, i)}
-		if job.out != "" && taken[job.out] {
-			return nil, wrongUsage("two templates for one file: -out %s", job.out)
+		if file := filepath.Clean(job.out); job.out != "" {
+			if taken[file] {
+				return nil, wrongUsage("two templates for one file: -out %s", job.out)
+			}
+			taken[file] = true
 		}
-		taken[job.out] = true
 		var err error
 		if job.params, err = parseParams(nth(params, i)); err != nil {
 			return nil, &usageError{fmt.Errorf("params: %w", err)}

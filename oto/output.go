@@ -8,6 +8,7 @@ import (
 	"go/scanner"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,7 +124,7 @@ func prepare(out output) (pendingFile, error) {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target
 	}
-	mode := fs.FileMode(0o666)
+	mode := fs.FileMode(0) // what a new file gets
 	info, err := os.Stat(name)
 	switch {
 	case err == nil && info.IsDir():
@@ -136,7 +137,8 @@ func prepare(out output) (pendingFile, error) {
 			return pendingFile{}, nil
 		}
 	}
-	temp := fmt.Sprintf("%s.%d.tmp", name, os.Getpid())
+	// Random: in a container the process id of a run that was killed comes again.
+	temp := fmt.Sprintf("%s.%08x.tmp", name, rand.Uint32())
 	if err := writeNew(temp, out.text, mode); err != nil {
 		return pendingFile{}, fmt.Errorf("write %s: %w", out.name, err)
 	}
@@ -153,12 +155,18 @@ func writeDevice(name, text string) error {
 }
 
 // writeNew writes a file that isn't there yet; on an error it isn't afterwards.
+// With mode 0 it gets the mode that any new file does.
 func writeNew(name, text string, mode fs.FileMode) error {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(file, text)
+	if mode != 0 {
+		err = file.Chmod(mode) // OpenFile would take the umask off it
+	}
+	if err == nil {
+		_, err = io.WriteString(file, text)
+	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		os.Remove(name)
 	}
