@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -177,6 +178,52 @@ func TestAnswersThatAreNotTheServices(t *testing.T) {
 	}
 }
 
+// A redirect that keeps the POST is followed. One that makes a GET of it is a
+// failure, wherever it leads.
+func TestRedirects(t *testing.T) {
+	for status, followed := range map[int]bool{301: false, 302: false, 303: false, 307: true, 308: true} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			var got atomic.Value
+			got.Store("nothing")
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/elsewhere" {
+					http.Redirect(w, r, "/elsewhere", status)
+					return
+				}
+				body, _ := io.ReadAll(r.Body)
+				got.Store(r.Method + " " + string(body))
+				io.WriteString(w, "{}")
+			}))
+			t.Cleanup(s.Close)
+			for _, c := range []*client.Client{client.New(s.URL), {RemoteHost: s.URL}} {
+				if followed {
+					if _, err := client.NewTacoService(c).EatTaco(t.Context(), sammy); err != nil {
+						t.Errorf("EatTaco: %v", err)
+					}
+				} else if e := wantError(t, client.NewTacoService(c)); e.StatusCode != status {
+					t.Errorf("error %#v, want status %d", e, status)
+				}
+			}
+			want := "nothing"
+			if followed {
+				want = `POST {"name":"Sammy Sosa","tacos":["Chicken","Chorizo"]}`
+			}
+			if got.Load() != want {
+				t.Errorf("elsewhere got %s, want %s", got.Load(), want)
+			}
+		})
+	}
+}
+
+func TestRedirectsWithoutEnd(t *testing.T) {
+	e := wantError(t, answer(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+	}))
+	if e.StatusCode != http.StatusTemporaryRedirect {
+		t.Errorf("error %#v, want status 307", e)
+	}
+}
+
 func TestAnswerLargerThanTheLimit(t *testing.T) {
 	service := answer(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"tacoConsumptionStatus":"`+strings.Repeat("x", 100)+`"}`)
@@ -196,6 +243,10 @@ func TestAnswerLargerThanTheLimit(t *testing.T) {
 	c.MaxResponseBytes = 128
 	if _, err := client.NewTacoService(c).EatTaco(t.Context(), sammy); err != nil {
 		t.Errorf("an answer of just the limit: %v", err)
+	}
+	c.MaxResponseBytes = math.MaxInt64
+	if _, err := client.NewTacoService(c).EatTaco(t.Context(), sammy); err != nil {
+		t.Errorf("an answer without a limit: %v", err)
 	}
 }
 

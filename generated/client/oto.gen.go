@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -70,7 +71,20 @@ type Client struct {
 
 // New returns a Client of the services below remoteHost.
 func New(remoteHost string) *Client {
-	return &Client{RemoteHost: remoteHost, HTTPClient: &http.Client{Transport: transport}}
+	return &Client{RemoteHost: remoteHost, HTTPClient: newHTTPClient()}
+}
+
+func newHTTPClient() *http.Client {
+	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+}
+
+// checkRedirect stops where net/http would go on with a GET, which calls nothing:
+// whatever it ends at is no answer. The redirect itself is the answer then.
+func checkRedirect(r *http.Request, via []*http.Request) error {
+	if r.Method != http.MethodPost || len(via) >= 10 {
+		return http.ErrUseLastResponse
+	}
+	return nil
 }
 
 // transport is shared, so that all clients reuse one set of connections.
@@ -136,7 +150,7 @@ func (c *Client) call(ctx context.Context, service, method string, request, resp
 	}
 	httpClient := c.HTTPClient
 	if httpClient == nil {
-		httpClient = &http.Client{Transport: transport}
+		httpClient = newHTTPClient()
 	}
 	if _, ok := ctx.Deadline(); !ok && httpClient.Transport == transport && httpClient.Timeout == 0 {
 		var cancel context.CancelFunc
@@ -174,6 +188,7 @@ func (c *Client) read(answer *http.Response, e *Error, response any) error {
 	if limit <= 0 {
 		limit = defaultMaxResponseBytes
 	}
+	limit = min(limit, math.MaxInt64-1) // one more is read, to see that there is more
 	text, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
 	if err != nil {
 		return e.because(err, "read answer of status "+answer.Status)
