@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"go/format"
+	"go/parser"
 	"go/scanner"
+	"go/token"
 	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -36,6 +39,9 @@ func (j job) makesGo() bool {
 func formatGo(template, text string) (string, error) {
 	formatted, err := format.Source([]byte(text))
 	if err == nil {
+		err = redeclared(text)
+	}
+	if err == nil {
 		return string(formatted), nil
 	}
 	var list scanner.ErrorList
@@ -53,6 +59,21 @@ func formatGo(template, text string) (string, error) {
 			template, e.Pos.Line, e.Pos.Column, e.Msg, line))
 	}
 	return "", errors.Join(errs...)
+}
+
+// redeclared returns what a Go file declares twice, which gofmt doesn't mind: a
+// type of the definition may have a name that the template needs itself.
+func redeclared(text string) error {
+	_, err := parser.ParseFile(token.NewFileSet(), "", text, parser.DeclarationErrors)
+	var list scanner.ErrorList
+	if !errors.As(err, &list) {
+		return nil
+	}
+	list = slices.DeleteFunc(list, func(e *scanner.Error) bool { return !strings.Contains(e.Msg, " redeclared ") })
+	for _, e := range list {
+		e.Msg, _, _ = strings.Cut(e.Msg, "\n") // without the place of the other one
+	}
+	return list.Err()
 }
 
 // checkOutputs prints how the files differ from what was rendered. The error
