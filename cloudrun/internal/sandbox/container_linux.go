@@ -144,12 +144,13 @@ func start(ctx context.Context, o order) (_ *Container, err error) {
 
 	stop := context.AfterFunc(ctx, func() { _ = c.warden.Kill() })
 	err = c.await(o.Listen)
-	if !stop() {
-		err = errors.Join(context.Cause(ctx), err)
-	}
-	if err != nil {
+	cancelled := !stop()
+	if err != nil || cancelled {
 		_ = c.warden.Kill()
 		state, waitErr := c.warden.Wait()
+		if cancelled {
+			return nil, context.Cause(ctx)
+		}
 		if errors.Is(err, io.EOF) {
 			err = errors.Join(fmt.Errorf("its init ended early: %v", state), waitErr)
 		}

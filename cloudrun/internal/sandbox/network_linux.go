@@ -146,7 +146,7 @@ func serveSockets() {
 			continue
 		}
 		if err != nil || n == 0 {
-			os.Exit(1)
+			unix.Exit(1)
 		}
 		network := "tcp"
 		if request[0]&wantUDP != 0 {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -44,7 +45,7 @@ func (o *order) check() error {
 	if len(o.Args) == 0 && !o.probe {
 		return errors.New("no command to run: name it in Spec.Args")
 	}
-	for _, s := range append(o.Args[:len(o.Args):len(o.Args)], o.Env...) {
+	for _, s := range slices.Concat(o.Args, o.Env, []string{o.Dir, o.Hostname, o.Root}) {
 		if strings.ContainsRune(s, 0) {
 			return fmt.Errorf("a NUL byte in %q", s)
 		}

@@ -568,29 +568,23 @@ func TestManyDials(t *testing.T) {
 
 func TestManyContainers(t *testing.T) {
 	needs(t)
-	one := func() map[string]bool {
-		out := newOutput()
-		c, err := sandbox.Start(t.Context(), sandbox.Spec{
-			Args: []string{"/app", "family"}, Stdout: out,
-			Files:  []sandbox.File{{Path: "/app", Source: app}},
-			Listen: []sandbox.Address{addr("tcp", "169.254.169.254:80"), addr("udp", "169.254.169.254:53")},
-		})
+	spec := sandbox.Spec{
+		Args: []string{"/app", "family"}, Hostname: mark, Env: []string{"MARK=" + mark},
+		Files:  []sandbox.File{{Path: "/app", Source: app}},
+		Listen: []sandbox.Address{addr("tcp", "169.254.169.254:80"), addr("udp", "169.254.169.254:53")},
+	}
+	one := func() {
+		spec, out := spec, newOutput()
+		spec.Stdout = out
+		c, err := sandbox.Start(t.Context(), spec)
 		if err != nil {
 			t.Error(err)
-			return nil
+			return
 		}
 		out.await(t, c, "ready")
-		names := map[string]bool{}
-		for _, name := range namespaces(t, c.PID()) {
-			names[name] = true
-		}
-		if got := len(users(t, names)); got == 0 {
-			t.Error("nobody uses a container's namespaces, while it runs")
-		}
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
-		return names
 	}
 	one() // so that what is made once is there
 	before, temp := currentState(t), tempFiles(t)
@@ -598,27 +592,17 @@ func TestManyContainers(t *testing.T) {
 	if testing.Short() {
 		n = 20
 	}
-	used := map[string]bool{}
-	var mu sync.Mutex
 	var all sync.WaitGroup
 	for range 4 {
 		all.Go(func() {
 			for range n / 4 {
-				names := one()
-				mu.Lock()
-				for name := range names {
-					used[name] = true
-				}
-				mu.Unlock()
+				one()
 			}
 		})
 	}
 	all.Wait()
-	for name := range ownNamespaces(t) {
-		delete(used, name)
-	}
-	if left := users(t, used); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+	if left := marked(t, mark); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 	if after := currentState(t); after != before {
 		t.Errorf("after %d containers %+v, before %+v", n, after, before)
@@ -627,24 +611,18 @@ func TestManyContainers(t *testing.T) {
 		t.Errorf("files %q, before %q", after, temp)
 	}
 	// A failed start leaves nothing either.
+	spec.Args = []string{"/nothing"}
 	for range 20 {
-		if _, err := sandbox.Start(t.Context(), sandbox.Spec{Args: []string{"/nothing"}, Listen: []sandbox.Address{addr("tcp", "169.254.169.254:80")}, Stdout: io.Discard}); err == nil {
+		if _, err := sandbox.Start(t.Context(), spec); err == nil {
 			t.Error("no error")
 		}
+	}
+	if left := marked(t, mark); len(left) > 0 {
+		t.Errorf("failed starts left behind: %v", left)
 	}
 	if after := currentState(t); after != before {
 		t.Errorf("after failed starts %+v, before %+v", after, before)
 	}
-}
-
-// ownNamespaces are this process's: containers share none, but a mistake there
-// must not look like a process left behind.
-func ownNamespaces(t *testing.T) map[string]bool {
-	own := map[string]bool{}
-	for _, name := range namespaces(t, os.Getpid()) {
-		own[name] = true
-	}
-	return own
 }
 
 func tempFiles(t *testing.T) []string {
@@ -659,8 +637,8 @@ func tempFiles(t *testing.T) []string {
 	return names
 }
 
-// TestKilledParent kills a program with containers, which can do nothing about it,
-// and another with its wardens still in the making.
+// TestKilledParent kills a program with containers, and with another in the
+// making; it can do nothing about it.
 func TestKilledParent(t *testing.T) {
 	t.Parallel()
 	needs(t)
@@ -669,75 +647,76 @@ func TestKilledParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, uid := range []string{"0", "1234"} {
-		t.Run("user "+uid, func(t *testing.T) {
-			t.Parallel()
-			cmd := exec.Command(self)
-			cmd.Env = append(os.Environ(), parentEnv+"="+uid, appEnv+"="+app)
-			cmd.Stderr = os.Stderr
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			defer cmd.Process.Kill()
-			names := map[string]bool{}
-			var ends []unix.PollFd
-			for lines := bufio.NewScanner(out); lines.Scan() && lines.Text() != "ready"; {
-				pid, err := strconv.Atoi(lines.Text())
+		for started := range 6 {
+			t.Run(fmt.Sprintf("user %s, %d containers", uid, started), func(t *testing.T) {
+				t.Parallel()
+				mark := fmt.Sprintf("%s-%s-%d", mark, uid, started)
+				cmd := exec.Command(self)
+				cmd.Env = append(os.Environ(), parentEnv+"="+uid, appEnv+"="+app, markEnv+"="+mark)
+				cmd.Stderr = os.Stderr
+				out, err := cmd.StdoutPipe()
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, name := range namespaces(t, pid) {
-					names[name] = true
-				}
-				fd, err := unix.PidfdOpen(pid, 0)
-				if err != nil {
+				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				defer unix.Close(fd)
-				ends = append(ends, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
-			}
-			if len(ends) != 3 {
-				t.Fatalf("%d containers, want 3", len(ends))
-			}
-			// The app and its three children, twice, and one alone.
-			if got, want := len(users(t, onlyPID(names))), 9; got != want {
-				t.Errorf("%d processes, want %d", got, want)
-			}
-			if err := cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			_ = cmd.Wait()
-			for i := range ends {
-				for {
-					if _, err := unix.Poll(ends[i:i+1], -1); err != unix.EINTR {
-						break
-					}
+				defer cmd.Process.Kill()
+				lines := bufio.NewScanner(out)
+				for range started {
+					lines.Scan()
 				}
-			}
-			// An app is the last of its container but for the warden, which may
-			// still be on its way out.
-			for left := users(t, names); len(left) > 0; left = users(t, names) {
-				if t.Context().Err() != nil {
-					t.Fatalf("left behind: %q", left)
+				if started > 0 && lines.Text() != strconv.Itoa(started) {
+					t.Fatalf("read %q, want %d containers", lines.Text(), started)
 				}
-				if kept := users(t, onlyPID(names)); len(kept) > 0 {
-					t.Fatalf("left behind: %q", kept)
+				// The program; and a warden, an app and its three children
+				// each. Another container may be on its way.
+				if got := marked(t, mark); len(got) < 1+5*started {
+					t.Errorf("processes: %v, want %d", got, 1+5*started)
 				}
-			}
-		})
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+				_ = cmd.Wait()
+				gone(t, mark)
+			})
+		}
 	}
 }
 
-// onlyPID are the PID namespaces of names.
-func onlyPID(names map[string]bool) map[string]bool {
-	only := map[string]bool{}
-	for name := range names {
-		if strings.HasPrefix(name, "pid:") {
-			only[name] = true
+// gone waits until no process with mark is left: not for long, as nothing but the
+// kernel has to do something about it.
+func gone(t *testing.T, mark string) {
+	t.Helper()
+	for left := marked(t, mark); len(left) > 0; left = marked(t, mark) {
+		for pid, command := range left {
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				continue
+			}
+			ends := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			n, err := unix.Poll(ends, 20_000)
+			_ = unix.Close(fd)
+			if err == nil && n == 0 {
+				t.Fatalf("left behind: process %d, %q", pid, command)
+			}
 		}
 	}
-	return only
+}
+
+// TestNamespaces looks at a container from outside: it shares no namespace.
+func TestNamespaces(t *testing.T) {
+	t.Parallel()
+	out := newOutput()
+	c := start(t, sandbox.Spec{Args: []string{"/app", "hold"}, Stdout: out})
+	out.await(t, c, "ready")
+	for _, kind := range []string{"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"} {
+		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", c.PID(), kind))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ours, _ := os.Readlink("/proc/self/ns/" + kind); theirs == ours {
+			t.Errorf("the container shares %s", ours)
+		}
+	}
 }

@@ -31,9 +31,11 @@ func init() {
 			// Nobody ordered this: a person started it by this name.
 			fmt.Fprintf(os.Stderr, "%s: %v: this process is started by a program that runs containers, not by hand\n", wardenName, err)
 		}
-		os.Exit(1)
+		unix.Exit(1)
 	}
-	os.Exit(0)
+	// Not os.Exit: what a build for coverage or races does at the end would
+	// write to the app's stderr.
+	unix.Exit(0)
 }
 
 // firstStep is the first that takes a capability in the new namespaces.
@@ -58,6 +60,10 @@ func (w *warden) run() error {
 	if err := w.doors(); err != nil {
 		return err
 	}
+	// A keyring of its own for the app. The error is dropped: there may be no
+	// keyrings in this kernel, or a quota of them, and the one it would share
+	// holds nothing unless a person put something there.
+	_, _ = unix.KeyctlJoinSessionKeyring("")
 	r := root{order: &w.order}
 	if err := r.build(); err != nil {
 		return err
@@ -69,8 +75,8 @@ func (w *warden) read() error {
 	// First, so that none of the reports is lost: a socket that is closed with
 	// something unread in it resets the other.
 	var told [1]byte
-	if _, err := readFull(reportFD, told[:]); err != nil {
-		return fmt.Errorf("wait for the limits: %w", err)
+	if n, err := readFull(reportFD, told[:]); err != nil || n == 0 {
+		return errors.Join(errors.New("the program that started it is gone"), err)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(orderFD, &st); err != nil {
@@ -148,6 +154,9 @@ func (w *warden) app(r *root) error {
 	n, err := readFull(pair[0], answer[:])
 	if err != nil {
 		return fmt.Errorf("wait for /proc: %w", err)
+	}
+	if n == 0 {
+		return errors.New("the app's process ended before it mounted /proc")
 	}
 	if n == len(answer) {
 		return prog.failure(answer[:])
