@@ -124,7 +124,7 @@ func unpack(b []byte) (o wardenOrder, err error) {
 	o.probe = u.bool()
 	o.hasStdout = u.bool()
 	o.hasStderr = u.bool()
-	for range u.int() {
+	for range u.count() {
 		o.Files = append(o.Files, File{
 			Path:   u.string(),
 			Source: u.string(),
@@ -135,7 +135,7 @@ func unpack(b []byte) (o wardenOrder, err error) {
 			GID:    u.int(),
 		})
 	}
-	for range u.int() {
+	for range u.count() {
 		a := Address{Network: u.string()}
 		a.AddrPort, _ = netip.ParseAddrPort(u.string())
 		o.Listen = append(o.Listen, a)
@@ -182,12 +182,18 @@ func (u *unpacker) int() int {
 	return int(v)
 }
 
-func (u *unpacker) bytes() []byte {
+// count is a number of things, each of which takes a byte or more.
+func (u *unpacker) count() int {
 	n := u.int()
 	if n < 0 || n > len(u.rest) {
 		u.rest, u.short = nil, true
-		return nil
+		return 0
 	}
+	return n
+}
+
+func (u *unpacker) bytes() []byte {
+	n := u.count()
 	b := u.rest[:n:n]
 	u.rest = u.rest[n:]
 	return b
@@ -198,7 +204,7 @@ func (u *unpacker) string() string { return string(u.bytes()) }
 
 func (u *unpacker) strings() []string {
 	var ss []string
-	for range u.int() {
+	for range u.count() {
 		ss = append(ss, u.string())
 	}
 	return ss
