@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/amammay/otorun/cloudrun/internal/sandbox/warden"
 )
 
 // Available reports whether containers can be started here: nil, or an error
@@ -17,7 +19,7 @@ import (
 func Available() error { return available() }
 
 var available = sync.OnceValue(func() error {
-	if _, err := start(context.Background(), order{probe: true}); err != nil {
+	if _, err := start(context.Background(), Spec{}, true); err != nil {
 		if err = hint(err); !errors.Is(err, ErrUnavailable) {
 			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
@@ -70,7 +72,7 @@ func (m machine) wayOut(err error) string {
 	case noNamespaces && refused && !m.root && m.read("/proc/sys/kernel/unprivileged_userns_clone") == "0":
 		return "the kernel gives user namespaces to root only: allow them with sudo sysctl -w kernel.unprivileged_userns_clone=1, or run this with sudo"
 	case refused && !m.root && m.read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1" &&
-		(noNamespaces || strings.Contains(err.Error(), firstStep)):
+		(noNamespaces || strings.Contains(err.Error(), warden.FirstStep)):
 		// Ubuntu's: the namespaces are made, but give no capabilities.
 		return "AppArmor gives user namespaces to root and to named programs only: allow them with sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or run this with sudo"
 	case noNamespaces && refused:

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/amammay/otorun/cloudrun/internal/sandbox/warden"
 )
 
 func TestWayOut(t *testing.T) {
@@ -29,7 +31,7 @@ func TestWayOut(t *testing.T) {
 			want:     "sudo sysctl -w kernel.unprivileged_userns_clone=1",
 		}, {
 			name:     "Ubuntu's AppArmor",
-			err:      fmt.Errorf("%s localhost: %w", firstStep, syscall.EPERM),
+			err:      fmt.Errorf("%s localhost: %w", warden.FirstStep, syscall.EPERM),
 			settings: map[string]string{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1"},
 			want:     "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
 		}, {

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,13 +10,17 @@ import (
 	"io"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/amammay/otorun/cloudrun/internal/sandbox/warden"
 )
 
 // A Container is a running container, or one that has ended. Its methods may be
@@ -46,23 +51,70 @@ type Container struct {
 // ctx bounds the start alone: the container runs until its app exits or it is
 // killed or closed, or this process ends, in whatever way.
 func Start(ctx context.Context, spec Spec) (*Container, error) {
-	c, err := start(ctx, order{Spec: spec})
+	c, err := start(ctx, spec, false)
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: start %s: %w", strings.Join(spec.Args, " "), hint(err))
 	}
 	return c, nil
 }
 
-func start(ctx context.Context, o order) (_ *Container, err error) {
-	if o.Dir == "" {
-		o.Dir = "/"
+// check says what of a Spec can't be done anywhere.
+func (s *Spec) check() error {
+	if len(s.Args) == 0 {
+		return errors.New("no command to run: name it in Spec.Args")
 	}
-	if o.Hostname == "" {
-		o.Hostname = "localhost"
+	for _, text := range slices.Concat(s.Args, s.Env, []string{s.Dir, s.Hostname, s.Root}) {
+		if strings.ContainsRune(text, 0) {
+			return fmt.Errorf("a NUL byte in %q", text)
+		}
 	}
-	if err := o.check(); err != nil {
-		return nil, err
+	if s.UID < 0 || s.GID < 0 {
+		return fmt.Errorf("user %d, group %d: an id is 0 or more", s.UID, s.GID)
 	}
+	if s.Dir != "" && !path.IsAbs(s.Dir) {
+		return fmt.Errorf("working directory %q: want an absolute path", s.Dir)
+	}
+	for _, f := range s.Files {
+		if !path.IsAbs(f.Path) || path.Clean(f.Path) == "/" || strings.ContainsRune(f.Path+f.Source, 0) {
+			return fmt.Errorf("file %q: want an absolute path below /", f.Path)
+		}
+		if f.Copy && f.Mode.IsDir() {
+			return fmt.Errorf("file %s: Copy is for files, %s can only be shown", f.Path, f.Source)
+		}
+	}
+	for _, a := range s.Listen {
+		if a.Network != "tcp" && a.Network != "udp" || !a.AddrPort.IsValid() || a.AddrPort.Addr().IsUnspecified() || a.AddrPort.Addr().Is4In6() || a.AddrPort.Addr().Zone() != "" {
+			return fmt.Errorf("listen on %s: want tcp or udp and a single IP address with port", a)
+		}
+	}
+	return nil
+}
+
+// order is the Spec as a warden is told it.
+func (s *Spec) order() *warden.Order {
+	o := &warden.Order{
+		Args: s.Args, Env: s.Env, Dir: cmp.Or(s.Dir, "/"), Hostname: cmp.Or(s.Hostname, "localhost"), Root: s.Root,
+		UID: s.UID, GID: s.GID, HasStdout: s.Stdout != nil, HasStderr: s.Stderr != nil,
+	}
+	for _, f := range s.Files {
+		o.Files = append(o.Files, warden.File(f))
+	}
+	for _, a := range s.Listen {
+		o.Doors = append(o.Doors, warden.Door{
+			Name: a.String(), UDP: a.Network == "udp", IP: a.AddrPort.Addr().AsSlice(), Port: int(a.AddrPort.Port()),
+		})
+	}
+	return o
+}
+
+func start(ctx context.Context, spec Spec, probe bool) (_ *Container, err error) {
+	if !probe {
+		if err := spec.check(); err != nil {
+			return nil, err
+		}
+	}
+	o := spec.order()
+	o.Probe = probe
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
@@ -72,7 +124,7 @@ func start(ctx context.Context, o order) (_ *Container, err error) {
 		packetConns: map[Address]net.PacketConn{},
 		done:        make(chan struct{}),
 	}
-	attr := c.attributes(&o)
+	attr := c.attributes(o)
 
 	// Closed here once the warden has them.
 	var theirs []*os.File
@@ -96,7 +148,7 @@ func start(ctx context.Context, o order) (_ *Container, err error) {
 		c.release()
 	}()
 	theirs = append(theirs, nil) // stdin: the warden finds it
-	for i, w := range []io.Writer{o.Stdout, o.Stderr} {
+	for i, w := range []io.Writer{spec.Stdout, spec.Stderr} {
 		var write *os.File
 		if w != nil {
 			if readers[i], write, err = os.Pipe(); err != nil {
@@ -105,7 +157,7 @@ func start(ctx context.Context, o order) (_ *Container, err error) {
 		}
 		theirs = append(theirs, write)
 	}
-	orderFile, err := memfile(o.pack())
+	orderFile, err := memfile(o.Pack())
 	if err != nil {
 		return nil, err
 	}
@@ -120,10 +172,12 @@ func start(ctx context.Context, o order) (_ *Container, err error) {
 
 	// Not os.Executable: the file may be gone, as go run's and go test's are
 	// when they end.
-	c.warden, err = os.StartProcess("/proc/self/exe", []string{wardenName, o.Hostname}, &os.ProcAttr{
+	c.warden, err = os.StartProcess("/proc/self/exe", []string{warden.Name, o.Hostname}, &os.ProcAttr{
 		Files: theirs,
-		Env:   []string{},
-		Sys:   attr,
+		// A warden has little to do: without this, Go's runtime reads the
+		// cgroup's limits at its start and again every second.
+		Env: []string{"GODEBUG=containermaxprocs=0,updatemaxprocs=0", "GOMAXPROCS=2"},
+		Sys: attr,
 	})
 	if err != nil {
 		return nil, &namespaceError{err}
@@ -137,13 +191,13 @@ func start(ctx context.Context, o order) (_ *Container, err error) {
 
 	// Raising a limit takes a privilege on the machine, which the warden hasn't.
 	// It goes on when it is told that this is done, or can't be.
-	_ = unix.Prlimit(c.warden.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: maxFiles, Max: maxFiles}, nil)
-	if _, err := c.reports.Write([]byte{reportLimits}); err != nil && !errors.Is(err, unix.EPIPE) {
+	_ = unix.Prlimit(c.warden.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: warden.MaxFiles, Max: warden.MaxFiles}, nil)
+	if _, err := c.reports.Write([]byte{warden.ReportLimits}); err != nil && !errors.Is(err, unix.EPIPE) {
 		return nil, err
 	}
 
 	stop := context.AfterFunc(ctx, func() { _ = c.warden.Kill() })
-	err = c.await(o.Listen)
+	err = c.await(spec.Listen)
 	cancelled := !stop()
 	if err != nil || cancelled {
 		_ = c.warden.Kill()
@@ -156,14 +210,14 @@ func start(ctx context.Context, o order) (_ *Container, err error) {
 		}
 		return nil, err
 	}
-	if o.probe {
+	if probe {
 		_, err := c.warden.Wait()
 		c.release()
 		return nil, err
 	}
 
 	mu := new(sync.Mutex)
-	for i, w := range []io.Writer{o.Stdout, o.Stderr} {
+	for i, w := range []io.Writer{spec.Stdout, spec.Stderr} {
 		if r := readers[i]; r != nil {
 			c.lines.Go(func() {
 				defer r.Close()
@@ -176,7 +230,7 @@ func start(ctx context.Context, o order) (_ *Container, err error) {
 }
 
 // attributes are the warden's, and decide on the ids that the container has.
-func (c *Container) attributes(o *order) *syscall.SysProcAttr {
+func (c *Container) attributes(o *warden.Order) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS |
 			unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP,
@@ -187,7 +241,7 @@ func (c *Container) attributes(o *order) *syscall.SysProcAttr {
 		uids, uidErr := idMap("/proc/self/uid_map")
 		gids, gidErr := idMap("/proc/self/gid_map")
 		if uidErr == nil && gidErr == nil {
-			o.allIDs = true
+			o.AllIDs = true
 			attr.UidMappings, attr.GidMappings = uids, gids
 			attr.GidMappingsEnableSetgroups = true
 			attr.Credential = &syscall.Credential{}
@@ -238,7 +292,7 @@ func idMap(name string) ([]syscall.SysProcIDMap, error) {
 
 // memfile returns a file in memory with the contents b.
 func memfile(b []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate(wardenName, unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate(warden.Name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
@@ -270,16 +324,16 @@ func connPair(ours **net.UnixConn) (theirs *os.File, err error) {
 // await reads the warden's reports until the app runs.
 func (c *Container) await(doors []Address) error {
 	buf := make([]byte, 64<<10)
-	oob := make([]byte, unix.CmsgSpace(4*doorsPerReport))
+	oob := make([]byte, unix.CmsgSpace(4*warden.DoorsPerReport))
 	for {
 		kind, payload, fds, err := readReport(c.reports, buf, oob)
 		if err != nil {
 			return err
 		}
 		switch kind {
-		case reportError:
-			return unpackError(payload)
-		case reportDoors:
+		case warden.ReportError:
+			return warden.UnpackError(payload)
+		case warden.ReportDoors:
 			for i, fd := range fds {
 				if i < len(doors) && err == nil {
 					err = c.door(doors[i], fd)
@@ -291,7 +345,7 @@ func (c *Container) await(doors []Address) error {
 				return err
 			}
 			doors = doors[min(len(fds), len(doors)):]
-		case reportStarted:
+		case warden.ReportStarted:
 			if len(fds) == 0 {
 				return nil // a probe
 			}
@@ -364,7 +418,7 @@ func (c *Container) wait() {
 	c.lines.Wait()
 	// A warden that was killed takes the app along.
 	c.exit = Exit{Code: 128 + int(syscall.SIGKILL), Signal: syscall.SIGKILL}
-	if err == nil && kind == reportExit && len(payload) == 4 {
+	if err == nil && kind == warden.ReportExit && len(payload) == 4 {
 		status := syscall.WaitStatus(binary.NativeEndian.Uint32(payload))
 		if status.Signaled() {
 			c.exit = Exit{Code: 128 + int(status.Signal()), Signal: status.Signal()}
@@ -422,10 +476,10 @@ func (c *Container) DialContext(ctx context.Context, network, address string) (n
 func (c *Container) socket(network string) (fd int, err error) {
 	var request byte
 	if strings.HasPrefix(network, "udp") {
-		request |= wantUDP
+		request |= warden.WantUDP
 	}
 	if strings.HasSuffix(network, "6") {
-		request |= wantIPv6
+		request |= warden.WantIPv6
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,4 +1,4 @@
-package sandbox
+package warden
 
 import (
 	"errors"
@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -22,7 +21,7 @@ var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 
 // A root builds the container's file system and makes it the warden's root.
 type root struct {
-	order *wardenOrder
+	order *Order
 
 	// What is taken from the machine is opened before its file system is out of
 	// reach, under the index in order.Files.
@@ -356,14 +355,14 @@ func (r *root) finish() error {
 // mode is a permission as a file of uid gets it. Where there is one id, the app
 // owns every file; what it wouldn't own loses the owner's right to write.
 func (r *root) mode(m fs.FileMode, uid int) fs.FileMode {
-	if !r.order.allIDs && uid != r.order.UID && m&0o002 == 0 {
+	if !r.order.AllIDs && uid != r.order.UID && m&0o002 == 0 {
 		m &^= 0o222
 	}
 	return m
 }
 
 func (r *root) chown(name string, uid, gid int) error {
-	if !r.order.allIDs || uid == 0 && gid == 0 {
+	if !r.order.AllIDs || uid == 0 && gid == 0 {
 		return nil
 	}
 	return os.Lchown(name, uid, gid)
@@ -430,7 +429,7 @@ func touch(name string) error {
 }
 
 // lookPath finds the app's command in the container.
-func lookPath(o *wardenOrder) (string, error) {
+func lookPath(o *Order) (string, error) {
 	name := o.Args[0]
 	if strings.Contains(name, "/") {
 		return name, nil
@@ -441,8 +440,8 @@ func lookPath(o *wardenOrder) (string, error) {
 			dirs = value
 		}
 	}
-	for _, dir := range filepath.SplitList(dirs) {
-		file := filepath.Join(o.Dir, dir, name)
+	for _, dir := range strings.Split(dirs, ":") {
+		file := path.Join(o.Dir, dir, name)
 		if path.IsAbs(dir) {
 			file = path.Join(dir, name)
 		}

@@ -1,4 +1,4 @@
-package sandbox
+package warden
 
 import (
 	"encoding/binary"
@@ -12,14 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wardenName is the argv[0] that makes a process a warden.
-const wardenName = "otorun-sandbox"
-
-// maxFiles is the number of files a Cloud Run instance may have open.
-const maxFiles = 25_000
-
 func init() {
-	if len(os.Args) == 0 || os.Args[0] != wardenName {
+	if len(os.Args) == 0 || os.Args[0] != Name {
 		return
 	}
 	// This goroutine has the main thread, which has the namespaces' and the
@@ -27,9 +21,9 @@ func init() {
 	runtime.LockOSThread()
 	w := warden{}
 	if err := w.run(); err != nil {
-		if w.report(reportError, packError(err)) != nil {
+		if w.report(ReportError, packError(err)) != nil {
 			// Nobody ordered this: a person started it by this name.
-			fmt.Fprintf(os.Stderr, "%s: %v: this process is started by a program that runs containers, not by hand\n", wardenName, err)
+			fmt.Fprintf(os.Stderr, "%s: %v: this process is started by a program that runs containers, not by hand\n", Name, err)
 		}
 		unix.Exit(1)
 	}
@@ -38,13 +32,13 @@ func init() {
 	unix.Exit(0)
 }
 
-// firstStep is the first that takes a capability in the new namespaces.
-const firstStep = "set the host name"
+// FirstStep is what the first error of a warden starts with: the first thing that takes a capability in the new namespaces.
+const FirstStep = "set the host name"
 
 // A warden makes the container's namespaces habitable, starts the app in them,
 // serves Start's process with sockets, and waits.
 type warden struct {
-	order wardenOrder
+	order Order
 }
 
 func (w *warden) run() error {
@@ -55,7 +49,7 @@ func (w *warden) run() error {
 		return err
 	}
 	if err := unix.Sethostname([]byte(w.order.Hostname)); err != nil {
-		return fmt.Errorf("%s %s: %w", firstStep, w.order.Hostname, err)
+		return fmt.Errorf("%s %s: %w", FirstStep, w.order.Hostname, err)
 	}
 	if err := w.doors(); err != nil {
 		return err
@@ -103,20 +97,20 @@ func (w *warden) report(kind byte, payload []byte, fds ...int) error {
 
 // doors makes the listeners and hands them out.
 func (w *warden) doors() error {
-	if err := loopbackUp(w.order.Listen); err != nil {
+	if err := loopbackUp(w.order.Doors); err != nil {
 		return err
 	}
 	var fds []int
-	for i, a := range w.order.Listen {
+	for i, a := range w.order.Doors {
 		fd, err := listen(a)
 		if err != nil {
-			return fmt.Errorf("listen on %s in the container: %w", a, err)
+			return fmt.Errorf("listen on %s in the container: %w", a.Name, err)
 		}
 		fds = append(fds, fd)
-		if len(fds) < doorsPerReport && i < len(w.order.Listen)-1 {
+		if len(fds) < DoorsPerReport && i < len(w.order.Doors)-1 {
 			continue
 		}
-		if err := w.report(reportDoors, nil, fds...); err != nil {
+		if err := w.report(ReportDoors, nil, fds...); err != nil {
 			return fmt.Errorf("hand out the listeners: %w", err)
 		}
 		for _, fd := range fds {
@@ -164,8 +158,8 @@ func (w *warden) app(r *root) error {
 	if err := r.finish(); err != nil {
 		return err
 	}
-	if w.order.probe {
-		return w.report(reportStarted, nil)
+	if w.order.Probe {
+		return w.report(ReportStarted, nil)
 	}
 	// The handle must exist before the app does: it may be gone as soon.
 	pidfd, err := unix.PidfdOpen(pid, 0)
@@ -182,7 +176,7 @@ func (w *warden) app(r *root) error {
 		return w.explain(prog.failure(answer[:]))
 	}
 	_ = unix.Close(pair[0])
-	if err := w.report(reportStarted, nil, pidfd); err != nil {
+	if err := w.report(ReportStarted, nil, pidfd); err != nil {
 		return err
 	}
 	_ = unix.Close(pidfd)
@@ -197,7 +191,7 @@ func (w *warden) app(r *root) error {
 	if err != nil {
 		return fmt.Errorf("wait for the app: %w", err)
 	}
-	return w.report(reportExit, binary.NativeEndian.AppendUint32(nil, uint32(status)))
+	return w.report(ReportExit, binary.NativeEndian.AppendUint32(nil, uint32(status)))
 }
 
 func readFull(fd int, b []byte) (int, error) {
@@ -227,7 +221,7 @@ func (w *warden) program(pair int) (*program, error) {
 	p.add("mount /proc", unix.SYS_MOUNT, p.string("proc"), p.string("/proc"), p.string("proc"), unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, 0)
 	p.add("report /proc", unix.SYS_WRITE, sync, p.string("p"), 1)
 	p.add("wait for the file system", unix.SYS_READ, sync, p.string(" "), 1)
-	if o.probe {
+	if o.Probe {
 		p.add("end the probe", unix.SYS_EXIT_GROUP, 0)
 		return p, nil
 	}
@@ -238,10 +232,10 @@ func (w *warden) program(pair int) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open /dev/null in the container: %w", err)
 	}
-	for fd, given := range []bool{false, o.hasStdout, o.hasStderr} {
+	for fd, given := range []bool{false, o.HasStdout, o.HasStderr} {
 		if !given {
 			p.add("open /dev/null", unix.SYS_DUP3, uintptr(null), uintptr(fd), 0)
-		} else if o.allIDs {
+		} else if o.AllIDs {
 			// So that the app can open /dev/stdout anew, whoever it is.
 			if err := unix.Fchown(fd, o.UID, o.GID); err != nil {
 				return nil, fmt.Errorf("give descriptor %d to user %d: %w", fd, o.UID, err)
@@ -254,7 +248,7 @@ func (w *warden) program(pair int) (*program, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return nil, fmt.Errorf("read the limit of open files: %w", err)
 	}
-	limit.Max = min(limit.Max, maxFiles)
+	limit.Max = min(limit.Max, MaxFiles)
 	limit.Cur = limit.Max
 	p.add("limit open files", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.pointer(unsafe.Pointer(&limit)), 0)
 	p.add("limit core dumps", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_CORE, p.pointer(unsafe.Pointer(new(unix.Rlimit))), 0)
@@ -272,7 +266,7 @@ func (w *warden) program(pair int) (*program, error) {
 			p.add(fmt.Sprintf("drop capability %d", c), unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0)
 		}
 	}
-	if o.allIDs {
+	if o.AllIDs {
 		p.add("drop supplementary groups", unix.SYS_SETGROUPS, 0, 0)
 	}
 	p.add(fmt.Sprintf("become group %d", o.GID), unix.SYS_SETRESGID, uintptr(o.GID), uintptr(o.GID), uintptr(o.GID))
@@ -342,17 +336,17 @@ func (w *warden) explain(err error) error {
 	if why == "" {
 		return err
 	}
-	return &wardenError{text: err.Error() + why, err: err}
+	return &toldError{text: err.Error() + why, err: err}
 }
 
-// A wardenError is an error that its text has already.
-type wardenError struct {
+// A toldError is an error that its text has already.
+type toldError struct {
 	text string
 	err  error
 }
 
-func (e *wardenError) Error() string { return e.text }
-func (e *wardenError) Unwrap() error { return e.err }
+func (e *toldError) Error() string { return e.text }
+func (e *toldError) Unwrap() error { return e.err }
 
 // packError is an error for Start's process: its errno and its text.
 func packError(err error) []byte {
@@ -360,11 +354,11 @@ func packError(err error) []byte {
 	return append(binary.NativeEndian.AppendUint32(nil, uint32(errno)), err.Error()...)
 }
 
-func unpackError(b []byte) error {
+func UnpackError(b []byte) error {
 	if len(b) < 4 {
 		return errors.New("the sandbox's init failed without saying why")
 	}
-	e := &wardenError{text: string(b[4:])}
+	e := &toldError{text: string(b[4:])}
 	if errno := syscall.Errno(binary.NativeEndian.Uint32(b)); errno != 0 {
 		e.err = errno
 	}

@@ -1,9 +1,8 @@
-package sandbox
+package warden
 
 import (
 	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"os"
 	"unsafe"
 
@@ -15,7 +14,7 @@ const loopbackIndex = 1
 
 // loopbackUp brings the loopback interface up and gives it the addresses of the
 // doors that it lacks.
-func loopbackUp(doors []Address) error {
+func loopbackUp(doors []Door) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("open a netlink socket: %w", err)
@@ -25,26 +24,25 @@ func loopbackUp(doors []Address) error {
 	if err := netlink(fd, unix.RTM_NEWLINK, 0, structBytes(&up)); err != nil {
 		return fmt.Errorf("bring loopback up: %w", err)
 	}
-	added := map[netip.Addr]bool{}
+	added := map[string]bool{}
 	for _, door := range doors {
-		addr := door.AddrPort.Addr()
-		if addr.IsLoopback() || added[addr] {
+		if isLoopback(door.IP) || added[string(door.IP)] {
 			continue
 		}
-		added[addr] = true
-		msg := unix.IfAddrmsg{Family: unix.AF_INET, Prefixlen: uint8(addr.BitLen()), Scope: unix.RT_SCOPE_HOST, Index: loopbackIndex}
-		if addr.Is6() {
+		added[string(door.IP)] = true
+		msg := unix.IfAddrmsg{Family: unix.AF_INET, Prefixlen: uint8(8 * len(door.IP)), Scope: unix.RT_SCOPE_HOST, Index: loopbackIndex}
+		if len(door.IP) == 16 {
 			// There is nobody to detect a duplicate among.
 			msg.Family, msg.Flags = unix.AF_INET6, unix.IFA_F_NODAD
 		}
 		b := structBytes(&msg)
 		for _, kind := range []uint16{unix.IFA_LOCAL, unix.IFA_ADDRESS} {
-			b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+addr.BitLen()/8))
+			b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(door.IP)))
 			b = binary.NativeEndian.AppendUint16(b, kind)
-			b = append(b, addr.AsSlice()...)
+			b = append(b, door.IP...)
 		}
 		if err := netlink(fd, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, b); err != nil {
-			return fmt.Errorf("give loopback the address %s: %w", addr, err)
+			return fmt.Errorf("give loopback the address of %s: %w", door.Name, err)
 		}
 	}
 	return nil
@@ -79,9 +77,14 @@ func structBytes[T any](v *T) []byte {
 	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))...)
 }
 
+func isLoopback(ip []byte) bool {
+	return len(ip) == 4 && ip[0] == 127 || string(ip) == "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"
+}
+
 // listen makes a listening TCP socket or a bound UDP socket.
-func listen(a Address) (fd int, err error) {
-	fd, err = newSocket(a.Network, a.AddrPort.Addr().Is6())
+func listen(d Door) (fd int, err error) {
+	v6 := len(d.IP) == 16
+	fd, err = newSocket(d.UDP, v6)
 	if err != nil {
 		return -1, err
 	}
@@ -90,49 +93,36 @@ func listen(a Address) (fd int, err error) {
 			_ = unix.Close(fd)
 		}
 	}()
-	var at unix.Sockaddr
-	if a.AddrPort.Addr().Is6() {
+	var at unix.Sockaddr = &unix.SockaddrInet4{Addr: [4]byte(d.IP), Port: d.Port}
+	if v6 {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
 			return -1, err
 		}
-		at = &unix.SockaddrInet6{Addr: a.AddrPort.Addr().As16(), Port: int(a.AddrPort.Port())}
-	} else {
-		at = &unix.SockaddrInet4{Addr: a.AddrPort.Addr().As4(), Port: int(a.AddrPort.Port())}
+		at = &unix.SockaddrInet6{Addr: [16]byte(d.IP), Port: d.Port}
 	}
-	if a.Network == "tcp" {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-			return -1, err
-		}
+	if d.UDP {
+		return fd, unix.Bind(fd, at)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return -1, err
 	}
 	if err := unix.Bind(fd, at); err != nil {
 		return -1, err
 	}
-	if a.Network == "tcp" {
-		// The kernel cuts this to net.core.somaxconn.
-		if err := unix.Listen(fd, 1<<16-1); err != nil {
-			return -1, err
-		}
-	}
-	return fd, nil
+	// The kernel cuts the backlog to net.core.somaxconn.
+	return fd, unix.Listen(fd, 1<<16-1)
 }
 
-func newSocket(network string, v6 bool) (int, error) {
+func newSocket(udp, v6 bool) (int, error) {
 	family, kind := unix.AF_INET, unix.SOCK_STREAM
 	if v6 {
 		family = unix.AF_INET6
 	}
-	if network == "udp" {
+	if udp {
 		kind = unix.SOCK_DGRAM
 	}
 	return unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 }
-
-// A socket request is one byte of these bits; its answer is a byte and the
-// socket, or an errno in four bytes.
-const (
-	wantUDP = 1 << iota
-	wantIPv6
-)
 
 // serveSockets answers each request on dialFD with a socket of this network
 // namespace. It ends the process, and so the container, when Start's process is
@@ -148,11 +138,7 @@ func serveSockets() {
 		if err != nil || n == 0 {
 			unix.Exit(1)
 		}
-		network := "tcp"
-		if request[0]&wantUDP != 0 {
-			network = "udp"
-		}
-		fd, err := newSocket(network, request[0]&wantIPv6 != 0)
+		fd, err := newSocket(request[0]&WantUDP != 0, request[0]&WantIPv6 != 0)
 		if err != nil {
 			_ = unix.Send(dialFD, packError(err)[:4], unix.MSG_NOSIGNAL)
 			continue
