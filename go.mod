@@ -3,6 +3,7 @@ module github.com/amammay/otorun
 go 1.26.0
 
 require (
+	cloud.google.com/go/auth v0.24.3
 	cloud.google.com/go/compute/metadata v0.10.0
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/pacedotdev/oto v0.17.0
@@ -13,7 +14,6 @@ require (
 )
 
 require (
-	cloud.google.com/go/auth v0.24.3 // indirect
 	cloud.google.com/go/auth/oauth2adapt v0.3.1 // indirect
 	github.com/aymanbagabas/go-udiff v0.4.1 // indirect
 	github.com/aymerick/douceur v0.2.0 // indirect
