@@ -7,8 +7,8 @@
 //		ProjectNumber: "123456789012", ProjectHash: "dpyb4duzqq",
 //		Backend: scaler, Issuer: issuer, Directory: directory, TLS: authority.TLSConfig(),
 //	})
-//	go door.Serve(plain)      // http://SERVICE.localhost, redirects, an HTTP proxy with CONNECT
-//	go door.ServeTLS(secure)  // https://SERVICE-NUMBER.REGION.run.app
+//	go door.ServeTLS(secure) // https://SERVICE-NUMBER.REGION.run.app
+//	go door.Serve(plain)     // http://SERVICE.localhost, and redirects for run.app
 //
 // What it emulates, and from which source each piece is known, is listed in
 // cloudrun/FIDELITY.md. What it adds: every refusal says why in the header
@@ -48,12 +48,8 @@ type Config struct {
 	Backend                    Backend
 	Issuer                     *identity.Issuer
 	Directory                  *iam.Directory
-	// TLS has the certificates of ServeTLS and of what comes through CONNECT; nil
-	// means that there is neither.
+	// TLS has the certificates for ServeTLS.
 	TLS *tls.Config
-	// Intercept says which hosts CONNECT may name besides run.app's; nil means
-	// none. What isn't intercepted is refused: nothing leaves the machine.
-	Intercept func(host string) bool
 	// Other answers for hosts that aren't of a service: the issuer's, those of
 	// Google's APIs. Nil means the page that Google shows for them.
 	Other http.Handler
@@ -89,19 +85,18 @@ type Request struct {
 // A Door is the front door of a run's services. It is an [http.Handler] and, with
 // Serve and ServeTLS, a server.
 type Door struct {
-	cfg     Config
-	log     *slog.Logger
-	srv     *http.Server
-	tunnels *tunnels
-	ctx     context.Context // ends when the door is closed
-	close   context.CancelCauseFunc
+	cfg   Config
+	log   *slog.Logger
+	srv   *http.Server
+	ctx   context.Context // ends when the door is closed
+	close context.CancelCauseFunc
 }
 
 var errClosed = errors.New("the front door was closed")
 
 // New returns a door. It listens nowhere until Serve or ServeTLS is called.
 func New(cfg Config) *Door {
-	d := &Door{cfg: cfg, log: cfg.Log, tunnels: newTunnels()}
+	d := &Door{cfg: cfg, log: cfg.Log}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -113,12 +108,9 @@ func New(cfg Config) *Door {
 	return d
 }
 
-// ServeHTTP answers one request. It counts as HTTPS if r.TLS is set.
+// ServeHTTP answers one request. It counts as HTTPS if r.TLS is set, by whoever
+// ended the TLS.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodConnect && r.ProtoMajor == 1 && r.TLS == nil {
-		d.tunnel(w, r)
-		return
-	}
 	host := hostname(r.Host)
 	site, ok := d.site(host)
 	if !ok && d.cfg.Other != nil {

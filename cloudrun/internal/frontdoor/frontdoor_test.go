@@ -651,7 +651,6 @@ func TestReservedPathsAndMethods(t *testing.T) {
 			t.Errorf("%s %s: %s, want %d", tt.method, tt.path, resp.Status, tt.status)
 		}
 	}
-	// CONNECT means a tunnel only to the plain listener.
 	conn, err := tls.Dial("tcp", w.secure.Addr().String(), &tls.Config{RootCAs: authority().Pool(), ServerName: numberHost})
 	if err != nil {
 		t.Fatal(err)

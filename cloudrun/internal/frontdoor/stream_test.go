@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +25,6 @@ import (
 
 	"github.com/amammay/otorun/cloudrun/internal/frontdoor"
 	"github.com/amammay/otorun/cloudrun/internal/iam"
-	"github.com/amammay/otorun/cloudrun/internal/identity"
 )
 
 const limit = 1000 // in place of 32 MiB
@@ -338,44 +336,6 @@ func TestGRPC(t *testing.T) {
 			t.Errorf("Watch: %v, %v, want %v", resp, err, want)
 		}
 		checks.SetServingStatus("taco", healthpb.HealthCheckResponse_NOT_SERVING)
-	}
-}
-
-// throughProxy returns a client that uses the plain listener as its proxy, as
-// HTTPS_PROXY does.
-func (w *world) throughProxy(t *testing.T, h2 bool) *http.Client {
-	c := w.client(t, h2)
-	tr := c.Transport.(*http.Transport)
-	tr.DialContext = nil
-	tr.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: w.plain.Addr().String()})
-	return c
-}
-
-func TestProxy(t *testing.T) {
-	w := newWorld(t, nil, func(w *world, cfg *frontdoor.Config) {
-		cfg.Other = w.issuer
-		cfg.Intercept = func(host string) bool { return host == w.issuer.Host() }
-	})
-	for _, h2 := range []bool{false, true} {
-		c := w.throughProxy(t, h2)
-		if resp, body := w.do(t, c, "GET", numberURL+"/", nil); resp.StatusCode != 200 || body != "tacos for "+numberHost {
-			t.Errorf("HTTP/2 %t: %s %q", h2, resp.Status, body)
-		}
-		if resp, _ := w.do(t, c, "GET", w.issuer.Name()+identity.CertsPath, nil); resp.StatusCode != 200 {
-			t.Errorf("HTTP/2 %t, issuer: %s", h2, resp.Status)
-		}
-	}
-	c := w.throughProxy(t, false)
-	if resp, _ := w.do(t, c, "GET", "http://"+numberHost+"/", nil); resp.StatusCode != 302 {
-		t.Errorf("plain: %s", resp.Status)
-	}
-	for _, target := range []string{"https://example.com/", "https://run.app.example.com/", "https://" + numberHost + ":8443/"} {
-		if resp, err := c.Get(target); err == nil || !strings.Contains(err.Error(), "Forbidden") {
-			t.Errorf("GET %s: %v, %v", target, resp, err)
-		}
-	}
-	if !strings.Contains(w.logs.String(), "nothing outside is reachable") {
-		t.Errorf("logged %q", w.logs.String())
 	}
 }
 
