@@ -83,7 +83,7 @@ func New(cfg Config) *Pool {
 	both.SetHTTP2(true)
 	one.SetHTTP1(true)
 	clear.SetUnencryptedHTTP2(true)
-	pings := &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit, WriteByteTimeout: 30 * time.Second}
+	pings := &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit}
 	tls1 := cfg.TLS.Clone()
 	tls1.NextProtos = []string{"http/1.1"}
 	return &Pool{
