@@ -12,6 +12,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -30,8 +31,6 @@ const (
 	// idleLimit is less than the 10 minutes after which Cloud Run's network forgets
 	// a connection, and than what front ends allow.
 	idleLimit = 90 * time.Second
-	// pingAfter is how long an HTTP/2 connection may be silent before it is asked
-	// whether it lives; Cloud Run resets idle connections now and then.
 	pingAfter = 15 * time.Second
 	pingLimit = 10 * time.Second
 	// maxIdle is how many idle HTTP/1.1 connections to one host are kept: Cloud
@@ -51,6 +50,10 @@ type Config struct {
 	TLS *tls.Config
 	// HTTP1Only offers no HTTP/2.
 	HTTP1Only bool
+	// PingAfter and PingLimit are how long an HTTP/2 connection may be silent
+	// before it is asked whether it lives, and how long it may take to say so; 15 s
+	// and 10 s if 0. Cloud Run resets idle connections now and then.
+	PingAfter, PingLimit time.Duration
 }
 
 // A Pool keeps connections by scheme and host.
@@ -83,7 +86,7 @@ func New(cfg Config) *Pool {
 	both.SetHTTP2(true)
 	one.SetHTTP1(true)
 	clear.SetUnencryptedHTTP2(true)
-	pings := &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit}
+	pings := &http.HTTP2Config{SendPingTimeout: cmp.Or(cfg.PingAfter, pingAfter), PingTimeout: cmp.Or(cfg.PingLimit, pingLimit)}
 	tls1 := cfg.TLS.Clone()
 	tls1.NextProtos = []string{"http/1.1"}
 	return &Pool{

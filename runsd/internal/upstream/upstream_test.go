@@ -3,14 +3,19 @@ package upstream_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/amammay/otorun/runsd/internal/upstream"
 )
@@ -212,5 +217,70 @@ func TestWaiterGivesUp(t *testing.T) {
 	go cancel()
 	if _, err := p.RoundTrip(req, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want context.Canceled", err)
+	}
+}
+
+// stallable is a connection that can be made to look alive while nothing arrives
+// any more, as after a NAT forgot it.
+type stallable struct {
+	net.Conn
+	stalled atomic.Bool
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func (c *stallable) Write(p []byte) (int, error) {
+	if c.stalled.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *stallable) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+// TestDeadConnection: an HTTP/2 connection that no longer answers is found out by
+// pings, and what was idempotent goes out on another.
+func TestDeadConnection(t *testing.T) {
+	door := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
+	door.EnableHTTP2 = true
+	door.StartTLS()
+	defer door.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(door.Certificate())
+	var conns []*stallable
+	p := upstream.New(upstream.Config{
+		TLS:       &tls.Config{RootCAs: roots, ServerName: "example.com"},
+		PingAfter: 20 * time.Millisecond, PingLimit: 50 * time.Millisecond,
+		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, "tcp", door.Listener.Addr().String())
+			if err != nil {
+				return nil, err
+			}
+			conns = append(conns, &stallable{Conn: c, closed: make(chan struct{})})
+			return conns[len(conns)-1], nil
+		},
+	})
+	defer p.Close()
+	get := func() {
+		t.Helper()
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", "https://hello-1.us-east1.run.app/", nil)
+		resp, err := p.RoundTrip(req, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if b, err := io.ReadAll(resp.Body); string(b) != "HTTP/2.0" || err != nil {
+			t.Fatalf("%q, %v", b, err)
+		}
+	}
+	get()
+	conns[0].stalled.Store(true)
+	get()
+	<-conns[0].closed
+	if len(conns) != 2 {
+		t.Errorf("%d connections, want 2", len(conns))
 	}
 }
