@@ -24,6 +24,11 @@ import (
 var version string
 
 func main() {
+	// With a heap this small the default collects some 30 times a second under
+	// load; memory stays under 20 MB.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(150)
+	}
 	os.Exit(run(context.Background(), os.Args[1:], os.Getenv, os.Stderr))
 }
 

@@ -45,7 +45,7 @@ func mint(aud string, issued time.Time, n int) string {
 
 // A bed is a front door for all services, runsd's proxy before it, and an app.
 type bed struct {
-	t       *testing.T
+	t       testing.TB
 	door    *httptest.Server
 	conns   atomic.Int32 // TLS connections
 	fetches atomic.Int32 // of tokens
@@ -79,7 +79,7 @@ type option func(*bed, *upstream.Config)
 
 func http1(b *bed, c *upstream.Config) { b.http1, c.HTTP1Only = true, true }
 
-func newBed(t *testing.T, service http.HandlerFunc, options ...option) *bed {
+func newBed(t testing.TB, service http.HandlerFunc, options ...option) *bed {
 	t.Helper()
 	b := &bed{t: t, logs: &logs{}}
 	b.door = httptest.NewUnstartedServer(service)
@@ -138,6 +138,9 @@ func newBed(t *testing.T, service http.HandlerFunc, options ...option) *bed {
 	b.app = b.client(false)
 	return b
 }
+
+// quiet logs what runsd logs by default.
+func (b *bed) quiet() { b.handler.Log = slog.New(slog.NewTextHandler(b.logs, nil)) }
 
 func (b *bed) client(h2c bool) *http.Client {
 	var protocols http.Protocols
