@@ -50,7 +50,7 @@ func inside(t *testing.T) bool {
 	}
 	bin := binaries(t)
 	t.Parallel() // each has its own network
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=5m")
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=20m")
 	if testing.Verbose() {
 		cmd.Args = append(cmd.Args, "-test.v")
 	}
