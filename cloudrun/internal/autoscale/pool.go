@@ -294,11 +294,15 @@ func (p *Pool) retire(m *member) {
 	m.Stop()
 }
 
-// Instances returns how many instances run.
-func (p *Pool) Instances() int {
+// Instances returns the instances that run.
+func (p *Pool) Instances() []Instance {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.members)
+	instances := make([]Instance, len(p.members))
+	for i, m := range p.members {
+		instances[i] = m.Instance
+	}
+	return instances
 }
 
 // Drain takes no more requests, lets those that run end, stops each instance when

@@ -99,18 +99,18 @@ func TestFromZeroAndBack(t *testing.T) {
 			t.Errorf("the cold start took %v, want 1s", took)
 		}
 		time.Sleep(time.Hour)
-		if p.Instances() != 1 {
+		if len(p.Instances()) != 1 {
 			t.Error("an instance with a request was stopped")
 		}
 		release()
 		time.Sleep(59 * time.Second)
 		synctest.Wait()
-		if p.Instances() != 1 {
+		if len(p.Instances()) != 1 {
 			t.Error("stopped before it was idle long enough")
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if p.Instances() != 0 {
+		if len(p.Instances()) != 0 {
 			t.Error("not stopped when idle")
 		}
 		acquire(t, p, 1)[0]()
@@ -209,8 +209,8 @@ func TestInstanceThatDies(t *testing.T) {
 		release := acquire(t, p, 1)[0]
 		s.started[0].Stop()
 		synctest.Wait()
-		if s.count() != 2 || p.Instances() != 1 {
-			t.Errorf("%d started, %d running, want the minimum back", s.count(), p.Instances())
+		if s.count() != 2 || len(p.Instances()) != 1 {
+			t.Errorf("%d started, %d running, want the minimum back", s.count(), len(p.Instances()))
 		}
 		release() // of a dead instance
 		instance, _, err := p.Acquire(t.Context())
@@ -228,8 +228,8 @@ func TestDrain(t *testing.T) {
 		time.AfterFunc(time.Second, busy)
 		begun := time.Now()
 		p.Drain(t.Context())
-		if took := time.Since(begun); took != time.Second || p.Instances() != 0 {
-			t.Errorf("drained after %v with %d instances left, want when the request ended", took, p.Instances())
+		if took := time.Since(begun); took != time.Second || len(p.Instances()) != 0 {
+			t.Errorf("drained after %v with %d instances left, want when the request ended", took, len(p.Instances()))
 		}
 		if _, _, err := p.Acquire(t.Context()); !errors.Is(err, ErrClosed) {
 			t.Errorf("Acquire = %v, want ErrClosed", err)
@@ -304,8 +304,8 @@ func TestUnderLoad(t *testing.T) {
 		wg.Wait()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if p.Instances() != 0 {
-			t.Errorf("%d instances left", p.Instances())
+		if len(p.Instances()) != 0 {
+			t.Errorf("%d instances left", len(p.Instances()))
 		}
 	})
 }

@@ -1,0 +1,282 @@
+package instance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/amammay/otorun/cloudrun/internal/sandbox"
+)
+
+// app builds testdata/app.
+var app = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "instance")
+	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "app")
+	build := exec.Command("go", "build", "-o", file, "./testdata/app")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build testdata/app: %w\n%s", err, out)
+	}
+	return file, nil
+})
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if file, err := app(); err == nil {
+		os.RemoveAll(filepath.Dir(file))
+	}
+	os.Exit(status)
+}
+
+// spec is the app doing one thing.
+func spec(t testing.TB, what string) Spec {
+	t.Helper()
+	if err := sandbox.Available(); err != nil {
+		t.Skip(err)
+	}
+	file, err := app()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Spec{
+		Service: "taco", Revision: "taco-00001-abc",
+		Args: []string{"/app", what}, Files: []sandbox.File{{Path: "/app", Source: file}},
+		UID: 65532, GID: 65532,
+	}
+}
+
+// doors are a metadata server that says its name and nothing else.
+func doors() Doors {
+	closed := func(l net.Listener) { l.Close() }
+	return Doors{
+		Metadata: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "metadata ", r.URL.Path) }),
+		DNS: func(packets net.PacketConn, l net.Listener) {
+			packets.Close()
+			l.Close()
+		},
+		HTTP:  closed,
+		HTTPS: closed,
+	}
+}
+
+func start(t testing.TB, s Spec) (*Instance, error) {
+	t.Helper()
+	i, err := Start(t.Context(), NewID(), s, doors(), io.Discard, io.Discard)
+	if err == nil {
+		t.Cleanup(i.Kill)
+	}
+	return i, err
+}
+
+// get asks the instance's app.
+func get(t *testing.T, i *Instance, path string) string {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return i.Dial(ctx) },
+	}}
+	resp, err := client.Get("http://app" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	s := spec(t, "serve")
+	s.Env = []string{"COLOR=red", "PORT=1", "HOME=/data"}
+	i, err := start(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := get(t, i, "/env")
+	for _, want := range []string{"PORT=8080\n", "K_SERVICE=taco\n", "K_REVISION=taco-00001-abc\n", "K_CONFIGURATION=taco\n", "COLOR=red\n", "HOME=/data\n", "PATH="} {
+		if strings.Count("\n"+env, "\n"+want) != 1 {
+			t.Errorf("the environment has not once %q:\n%s", want, env)
+		}
+	}
+	if got := get(t, i, "/fetch?url=http://169.254.169.254/computeMetadata/v1/project/project-id"); got != "metadata /computeMetadata/v1/project/project-id" {
+		t.Errorf("the metadata server answers %q", got)
+	}
+	select {
+	case <-i.Done():
+		t.Error("it has ended")
+	default:
+	}
+	i.Stop()
+	if i.Exit() == "" {
+		t.Error("no exit status")
+	}
+}
+
+func TestDoesNotStart(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		what, wantReason, wantLog string
+	}{
+		{what: "crash", wantReason: "it ended with exit status 3", wantLog: "no database"},
+		{what: "loopback", wantReason: "nothing listens on all addresses at port 8080", wantLog: "listening on 127.0.0.1:8080"},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			t.Parallel()
+			s := spec(t, tt.what)
+			if tt.what == "loopback" {
+				s.StartupTimeout = time.Second
+			}
+			_, err := start(t, s)
+			e, ok := errors.AsType[*StartupError](err)
+			if !ok || !strings.Contains(e.Reason, tt.wantReason) || !strings.Contains(strings.Join(e.Log, "\n"), tt.wantLog) {
+				t.Errorf("Start = %v, want a StartupError: ...%s... with the log %q", err, tt.wantReason, tt.wantLog)
+			}
+		})
+	}
+}
+
+func TestStartupPath(t *testing.T) {
+	t.Parallel()
+	s := spec(t, "serve")
+	s.StartupPath = "/ready" // has success the third time
+	if _, err := start(t, s); err != nil {
+		t.Error(err)
+	}
+	s.StartupPath, s.StartupTimeout = "/nowhere", 300*time.Millisecond
+	if _, err := start(t, s); err == nil || !strings.Contains(err.Error(), "GET /nowhere: 404 Not Found") {
+		t.Errorf("Start = %v", err)
+	}
+}
+
+func TestStopGivesTenSeconds(t *testing.T) {
+	t.Parallel()
+	i, err := start(t, spec(t, "stubborn"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	i.Stop()
+	if took := time.Since(begun); took < stopTimeout || took > stopTimeout+5*time.Second {
+		t.Errorf("stopped after %v, want %v", took, stopTimeout)
+	}
+}
+
+func TestWaysOut(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				got, _ := io.ReadAll(conn)
+				conn.Write(bytes.ToUpper(got))
+			}()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	s := spec(t, "serve")
+	if got := func() string {
+		i, err := start(t, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return get(t, i, "/dial?addr="+l.Addr().String())
+	}(); !strings.Contains(got, "refused") {
+		t.Errorf("without a door: %q, want it refused", got)
+	}
+	s.Outside = []string{l.Addr().String(), "localhost.localdomain:" + port}
+	i, err := start(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := get(t, i, "/dial?addr="+l.Addr().String()); got != "HELLO" {
+		t.Errorf("by address: %q", got)
+	}
+	for _, bad := range []string{"nohost", "host:0", "host:x"} {
+		if _, err := waysOut([]string{bad}); err == nil {
+			t.Errorf("door %q passed", bad)
+		}
+	}
+	ways, err := waysOut([]string{"db.example:5432", "db.example:5433", "cache.example:6379"})
+	if err != nil || ways[0].inside.AddrPort.Addr() != ways[1].inside.AddrPort.Addr() || ways[1].inside.AddrPort.Addr() == ways[2].inside.AddrPort.Addr() {
+		t.Errorf("waysOut = %+v, %v", ways, err)
+	}
+}
+
+// BenchmarkStart is an instance's start, from nothing to the app listening.
+// BenchmarkAppAlone is the app's own: an instance is to cost at most 40 ms more.
+func BenchmarkStart(b *testing.B) {
+	s := spec(b, "serve")
+	for b.Loop() {
+		i, err := Start(b.Context(), NewID(), s, doors(), io.Discard, io.Discard)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		i.Kill()
+		b.StartTimer()
+	}
+}
+
+func BenchmarkAppAlone(b *testing.B) {
+	file, err := app()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		b.StopTimer()
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		addr := l.Addr().String()
+		l.Close()
+		_, port, _ := net.SplitHostPort(addr)
+		b.StartTimer()
+		cmd := exec.Command(file, "serve")
+		cmd.Env = []string{"PORT=" + port}
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		for {
+			conn, err := net.Dial("tcp", addr)
+			if err == nil {
+				conn.Close()
+				break
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
+		b.StopTimer()
+		cmd.Process.Kill()
+		cmd.Wait()
+		b.StartTimer()
+	}
+}
