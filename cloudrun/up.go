@@ -191,10 +191,12 @@ func (u *up) start(ctx context.Context, config platform.Config) error {
 	if err := u.deploy(ctx, bin); err != nil {
 		return err
 	}
-	u.tell()
 	if u.watch {
-		u.follow(ctx)
+		if err := u.follow(ctx); err != nil {
+			return err
+		}
 	}
+	u.tell()
 	return nil
 }
 
@@ -349,15 +351,19 @@ func (a asked) Overview() string {
 
 func (u *up) tell() { io.WriteString(u.stdout, asked{u}.Overview()) }
 
-// follow deploys anew when a source file changes, until ctx is done.
-func (u *up) follow(ctx context.Context) {
+// follow deploys anew when a source file changes from now on, until ctx is done.
+func (u *up) follow(ctx context.Context) error {
+	watcher, err := build.NewWatcher(ctx, u.root, commands()...)
+	if err != nil {
+		return err
+	}
 	u.atClose(u.work.Wait)
 	u.work.Go(func() {
-		err := build.Watch(ctx, u.root, func() { u.again(ctx) }, commands()...)
-		if err != nil {
+		if err := watcher.Run(ctx, func() { u.again(ctx) }); err != nil {
 			u.platform.Log.Error("changes aren't followed any more", "error", err)
 		}
 	})
+	return nil
 }
 
 // again builds and deploys what has changed. What is wrong is told, and what ran

@@ -51,51 +51,61 @@ func folders(ctx context.Context, dir string, packages ...string) ([]string, err
 // writes several files, or one in steps.
 const settle = 100 * time.Millisecond
 
-// Watch calls changed each time the sources of packages have changed, until ctx
-// is done. Tests don't count.
-func Watch(ctx context.Context, dir string, changed func(), packages ...string) error {
-	watcher, err := fsnotify.NewWatcher()
+// A Watcher tells when the sources of packages change. Tests don't count.
+type Watcher struct {
+	dir      string
+	packages []string
+	files    *fsnotify.Watcher
+}
+
+// NewWatcher returns a Watcher of the sources as they are now.
+func NewWatcher(ctx context.Context, dir string, packages ...string) (*Watcher, error) {
+	files, err := fsnotify.NewWatcher()
 	if err != nil {
-		return fmt.Errorf("watch sources: %w", err)
+		return nil, fmt.Errorf("watch sources: %w", err)
 	}
-	defer watcher.Close()
-	follow := func() error {
-		dirs, err := folders(ctx, dir, packages...)
-		if err != nil {
-			return err
-		}
-		for _, d := range dirs {
-			if err := watcher.Add(d); err != nil {
-				return fmt.Errorf("watch %s: %w", d, err)
-			}
-		}
-		return nil
+	w := &Watcher{dir: dir, packages: packages, files: files}
+	if err := w.follow(ctx); err != nil {
+		files.Close()
+		return nil, err
 	}
-	if err := follow(); err != nil {
+	return w, nil
+}
+
+// follow takes in the folders of all packages.
+func (w *Watcher) follow(ctx context.Context) error {
+	dirs, err := folders(ctx, w.dir, w.packages...)
+	if err != nil {
 		return err
 	}
-	quiet := time.NewTimer(0)
-	<-quiet.C
+	for _, d := range dirs {
+		if err := w.files.Add(d); err != nil {
+			return fmt.Errorf("watch %s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+// Run calls changed each time the sources have changed since NewWatcher, until
+// ctx is done. It closes the Watcher.
+func (w *Watcher) Run(ctx context.Context, changed func()) error {
+	defer w.files.Close()
+	quiet := time.NewTimer(settle)
+	quiet.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case event, ok := <-watcher.Events:
-			if !ok {
-				return nil
-			}
+		case event := <-w.files.Events:
 			if isSource(event.Name) && !event.Has(fsnotify.Chmod) {
 				quiet.Reset(settle)
 			}
-		case err, ok := <-watcher.Errors:
-			if !ok {
-				return nil
-			}
+		case err := <-w.files.Errors:
 			return fmt.Errorf("watch sources: %w", err)
 		case <-quiet.C:
 			// There may be new packages. Sources that don't even parse are for the
 			// build to tell of.
-			_ = follow()
+			_ = w.follow(ctx)
 			changed()
 		}
 	}

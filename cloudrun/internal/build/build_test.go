@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func write(t *testing.T, name, text string) {
@@ -63,38 +62,33 @@ func TestWatch(t *testing.T) {
 	if want := []string{filepath.Join(real, "cmd/hello"), filepath.Join(real, "words")}; !slices.Equal(found, want) {
 		t.Fatalf("folders %v, want %v", found, want)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	changes := make(chan bool, 100)
-	ended := make(chan error)
-	go func() { ended <- Watch(ctx, dir, func() { changes <- true }, "./cmd/hello") }()
-	// The watch begins at its own time: the source changes until that is seen.
-	for n, seen := 0, false; !seen; n++ {
-		write(t, filepath.Join(dir, "words/words.go"), "package words\n\nconst Hello = \"hello\" // "+strings.Repeat("x", n%50)+"\n")
-		select {
-		case seen = <-changes:
-		case err := <-ended:
-			t.Fatal(err)
-		case <-time.After(2 * settle):
-		}
-		if n > 200 {
-			t.Fatal("no change was told")
-		}
+	watcher, err := NewWatcher(t.Context(), dir, "./cmd/hello")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for quiet := false; !quiet; { // the last of those changes may be yet to be told
-		select {
-		case <-changes:
-		case <-time.After(5 * settle):
-			quiet = true
-		}
-	}
-	// What is no source changes nothing.
+	// What changes before Run counts. What is no source doesn't.
 	write(t, filepath.Join(dir, "words/words_test.go"), "package words\n")
 	write(t, filepath.Join(dir, "words/notes.txt"), "notes\n")
-	select {
-	case <-changes:
-		t.Error("a test's change was told")
-	case <-time.After(3 * settle):
-	}
+	write(t, filepath.Join(dir, "words/words.go"), "package words\n\nconst Hello = \"hello again\"\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	changes := make(chan bool)
+	ended := make(chan error)
+	go func() {
+		ended <- watcher.Run(ctx, func() {
+			select {
+			case changes <- true:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	<-changes
+	// A new package is taken in: its next change is told as well.
+	write(t, filepath.Join(dir, "more/more.go"), "package more\n\nconst More = 1\n")
+	write(t, filepath.Join(dir, "words/words.go"), "package words\n\nimport _ \"example.com/m/more\"\n\nconst Hello = \"hello\"\n")
+	<-changes
+	write(t, filepath.Join(dir, "more/more.go"), "package more\n\nconst More = 2\n")
+	<-changes
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
