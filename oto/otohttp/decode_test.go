@@ -2,11 +2,13 @@ package otohttp_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -329,6 +331,24 @@ func TestDecodeDefaultLimit(t *testing.T) {
 	wantError(t, decode(32<<20), otohttp.InvalidArgument, 400,
 		"request body: not JSON: invalid character '{' looking for beginning of object key string (at byte 2)")
 	wantError(t, decode(32<<20+1), otohttp.ResourceExhausted, 413, "request body: longer than 33554432 bytes")
+}
+
+// A body may be packed so that next to nothing comes out: the limit holds for
+// what is sent, too.
+func TestDecodeDefaultLimitOfWhatIsSent(t *testing.T) {
+	t.Parallel()
+	var empty bytes.Buffer
+	w := gzip.NewWriter(&empty)
+	w.Extra = make([]byte, math.MaxUint16)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	members := strings.Repeat(empty.String(), otohttp.DefaultMaxBodyBytes/empty.Len()+1)
+	r := httptest.NewRequest(http.MethodPost, "/", struct{ io.Reader }{strings.NewReader(members + zip(t, "{}"))})
+	r.Header.Set("Content-Encoding", "gzip")
+	if err := otohttp.Decode(r, new(eatTacoRequest)); otohttp.CodeOf(err) != otohttp.ResourceExhausted {
+		t.Errorf("Decode of %d bytes packed: %v, want %s", len(members), err, otohttp.ResourceExhausted)
+	}
 }
 
 func TestServerWithoutLimit(t *testing.T) {
