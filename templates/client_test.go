@@ -157,6 +157,7 @@ func TestAnswersThatAreNotTheServices(t *testing.T) {
 		{name: "a proxy's page", status: 403, contentType: "text/html", body: page, want: "TacoService.EatTaco: status 403 Forbidden, but no answer of the service: text/html: "},
 		{name: "JSON without error", status: 401, contentType: "application/json", body: `{"message":"who are you"}`, want: "status 401 Unauthorized"},
 		{name: "a good answer with a bad status", status: 500, contentType: "application/json", body: `{"tacoConsumptionStatus":"x"}`, want: "status 500"},
+		{name: "a good answer with a redirect's status", status: 302, contentType: "application/json", body: `{"tacoConsumptionStatus":"x"}`, want: "status 302"},
 		{name: "a page with a good status", status: 200, contentType: "text/html", body: page, want: "status 200 OK, but no answer of the service: text/html"},
 		{name: "nothing", status: 200, want: "status 200 OK, but no answer of the service"},
 		{name: "half an answer", status: 200, contentType: "application/json", body: `{"tacoConsumptionStatus":"x`, want: "no answer of the service"},
