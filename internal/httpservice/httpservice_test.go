@@ -320,6 +320,61 @@ func TestIdleConnectionMayBeUsedOnceMore(t *testing.T) {
 	}
 }
 
+// TestIdleConnectionIsKeptForAWhile: a connection that was idle already when the
+// order to end came is not closed under the request that may be on its way.
+func TestIdleConnectionIsKeptForAWhile(t *testing.T) {
+	url, stop, ended := serving(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), limits{
+		idleGrace: time.Minute, giveUp: time.Minute, cutOff: time.Minute,
+	})
+	addr := strings.TrimPrefix(url, "http://")
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	br := bufio.NewReader(c)
+	ask := func() *http.Response {
+		t.Helper()
+		fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	ask()
+	stop()
+	for { // until nobody listens
+		other, err := net.Dial("tcp", addr)
+		if err != nil {
+			break
+		}
+		other.Close()
+	}
+	if !ask().Close {
+		t.Error("the connection stays open after its last answer")
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+}
+
+// TestSilentConnection: one on which no request ever came keeps nobody waiting.
+func TestSilentConnection(t *testing.T) {
+	url, stop, ended := serving(t, http.NotFoundHandler(), limits{
+		idleGrace: time.Millisecond, giveUp: time.Minute, cutOff: 5 * time.Second,
+	})
+	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+}
+
 func TestRequestThatDoesNotEnd(t *testing.T) {
 	lim := limits{idleGrace: time.Millisecond, giveUp: 20 * time.Millisecond, cutOff: time.Minute}
 	begun := make(chan bool, 1)
