@@ -78,6 +78,18 @@ func TestOnTheWire(t *testing.T) {
 	}
 }
 
+func TestFailuresAreInTheProgramsLog(t *testing.T) {
+	var log bytes.Buffer
+	h, err := newHandler(t.Context(), func(string) string { return "" }, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/oto/TacoService.EatTaco", strings.NewReader("{")))
+	if !strings.Contains(log.String(), "call failed") {
+		t.Errorf("logged %q, want the call that failed", &log)
+	}
+}
+
 func TestDefaultPort(t *testing.T) {
 	if program.DefaultPort != 8080 {
 		t.Errorf("default port %d, want 8080", program.DefaultPort)
