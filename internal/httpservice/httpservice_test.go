@@ -128,6 +128,18 @@ func TestMainServes(t *testing.T) {
 	}
 }
 
+// No peer may hold a connection for ever.
+func TestTimeouts(t *testing.T) {
+	s := newServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	for name, d := range map[string]time.Duration{
+		"header": s.ReadHeaderTimeout, "read": s.ReadTimeout, "write": s.WriteTimeout, "idle": s.IdleTimeout,
+	} {
+		if d <= 0 {
+			t.Errorf("no %s timeout", name)
+		}
+	}
+}
+
 func TestHealth(t *testing.T) {
 	h := healthy(http.NotFoundHandler())
 	for _, tt := range []struct {
@@ -234,8 +246,8 @@ func TestPanicIsAnswered(t *testing.T) {
 
 func TestPanicAfterTheAnswerBeganCutsTheConnection(t *testing.T) {
 	srv := httptest.NewServer(observe(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Length", "10")
 		io.WriteString(w, "half")
+		http.NewResponseController(w).Flush() // no length: only a cut shows that more was to come
 		panic("late")
 	}), cloudlog.New(io.Discard, cloudlog.Config{}), new(atomic.Bool), new(atomic.Int64)))
 	defer srv.Close()
