@@ -346,30 +346,54 @@ func (r *Run) Client(caller string) *http.Client {
 		MaxIdleConnsPerHost: 100,
 	}
 	r.clients = append(r.clients, transport)
-	return &http.Client{Transport: callerTransport{run: r, as: as, next: transport}}
+	return &http.Client{Transport: &callerTransport{run: r, as: as, next: transport, tokens: make(map[string]callerToken)}}
 }
 
-// callerTransport makes a request for a service by name one for its URL, with a token.
+// callerTransport makes a request for a service by name one for its URL, with a
+// token.
 type callerTransport struct {
 	run  *Run
 	as   string
 	next http.RoundTripper
+
+	mu     sync.Mutex
+	tokens map[string]callerToken // by audience
 }
 
-func (c callerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+type callerToken struct {
+	token string
+	made  time.Time
+}
+
+func (c *callerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	if req.URL.Scheme == "http" && !strings.Contains(req.URL.Hostname(), ".") {
 		req.URL.Scheme, req.URL.Host = "https", strings.TrimPrefix(c.run.URL(req.URL.Hostname()), "https://")
 		req.Host = ""
 	}
 	if c.as != "" && req.Header.Get("Authorization") == "" {
-		token, err := c.run.platform.Token(c.as, "https://"+req.URL.Host)
+		token, err := c.token("https://" + req.URL.Host)
 		if err != nil {
 			return nil, err
 		}
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	return c.next.RoundTrip(req)
+}
+
+// token returns a token that has half of its life before it at least.
+func (c *callerTransport) token(audience string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.run.clock.Now()
+	if kept, ok := c.tokens[audience]; ok && now.Sub(kept.made).Abs() < identity.Lifetime/2 {
+		return kept.token, nil
+	}
+	token, err := c.run.platform.Token(c.as, audience)
+	if err == nil {
+		c.tokens[audience] = callerToken{token: token, made: now}
+	}
+	return token, err
 }
 
 // Instances returns how many instances of a service run.
