@@ -786,7 +786,7 @@ func TestSoak(t *testing.T) {
 	if failed > 0 {
 		t.Errorf("%d of %d requests failed\n%.2000s", failed, done, p.stderr)
 	}
-	if end.rss > 30<<10 || end.rss > third.rss*3/2+2<<10 || end.fds > third.fds+20 {
+	if end.rss > 48<<10 || end.rss > third.rss*3/2+2<<10 || end.fds > third.fds+20 {
 		t.Errorf("growth: %+v, then %+v", third, end)
 	}
 }

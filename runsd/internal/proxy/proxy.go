@@ -464,6 +464,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	status, kind := http.StatusBadGateway, "answer"
 	var dial *upstream.DialError
+	var op *net.OpError
 	var token *tokenError
 	switch {
 	case errors.As(err, &token):
@@ -472,7 +473,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		kind = "name"
 	case errors.Is(err, services.ErrProject):
 		status, kind = http.StatusServiceUnavailable, "project"
-	case errors.As(err, &dial):
+	case errors.As(err, &dial), errors.As(err, &op) && op.Op == "dial":
 		kind = "connect"
 		if timeout(err) {
 			status, kind = http.StatusGatewayTimeout, "timeout"
