@@ -155,9 +155,8 @@ func (h *Handler) roundTrip(w http.ResponseWriter, r *http.Request, target *serv
 	switch {
 	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 	case r.ContentLength > 0 && r.ContentLength <= maxReplay:
-		buf := copyBuffers.Get().(*[]byte)
-		defer copyBuffers.Put(buf)
-		body = (*buf)[:r.ContentLength]
+		// Not from a pool: the transport may read it after it has returned.
+		body = make([]byte, r.ContentLength)
 		if _, err := io.ReadFull(r.Body, body); err != nil {
 			panic(http.ErrAbortHandler) // the app's end of it is broken
 		}
@@ -233,9 +232,10 @@ func (h *Handler) again(out *http.Request, resp *http.Response, body []byte, str
 	}
 	resp.Body.Close()
 	h.Log.Log(out.Context(), slog.Level(-2), "the front end refused an identity token, trying another", "target", target.Host)
-	out.Header = out.Header.Clone() // the first try's connection may look at the old one still
+	// The first try's connection may look at the old ones still.
+	out = out.WithContext(out.Context())
+	out.Header = out.Header.Clone()
 	out.Header[sent.name] = token.Bearer
-	out.Body = nil
 	return h.Pool.RoundTrip(out, body)
 }
 

@@ -1060,3 +1060,52 @@ func TestPassThroughChain(t *testing.T) {
 	defer func() { recover() }() // the request is cancelled: only whom it asks for a proxy counts
 	b.handler.Other.ServeHTTP(httptest.NewRecorder(), req)
 }
+
+// TestCancelledRequests: apps that give up at any moment leave no stream of the
+// shared connection taken.
+func TestCancelledRequests(t *testing.T) {
+	var held atomic.Bool
+	held.Store(true)
+	release := make(chan bool)
+	arrived := make(chan bool, 1000)
+	b := newBed(t, func(w http.ResponseWriter, r *http.Request) {
+		if held.Load() {
+			arrived <- true
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+		}
+	}, func(b *bed, _ *upstream.Config) { b.door.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 100} })
+	for round := range 10 {
+		var wg sync.WaitGroup
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 60 {
+			wg.Go(func() {
+				req, _ := http.NewRequestWithContext(ctx, "GET", "http://hello/", nil)
+				if resp, err := b.app.Do(req); err == nil {
+					resp.Body.Close()
+				}
+			})
+		}
+		for range round * 6 { // some are under way, some not
+			<-arrived
+		}
+		cancel()
+		wg.Wait()
+	}
+	held.Store(false)
+	close(release)
+	var wg sync.WaitGroup
+	for range 90 {
+		wg.Go(func() {
+			if resp, _ := b.do("GET", "http://hello/", nil); resp.StatusCode != 200 {
+				t.Errorf("%d", resp.StatusCode)
+			}
+		})
+	}
+	wg.Wait()
+	if n := b.conns.Load(); n > 2 {
+		t.Errorf("%d connections, want 2 at most: streams are left taken", n)
+	}
+}

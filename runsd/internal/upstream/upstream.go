@@ -110,19 +110,20 @@ func New(cfg Config) *Pool {
 // WebSocket, which HTTP/2 has no connection header for.
 func (p *Pool) HTTP1() http.RoundTripper { return p.stream1 }
 
-// RoundTrip sends req, whose body is body if req.Body is nil. It may send a
-// request with such a body again, on another connection: if none of it was
+// RoundTrip sends req, whose body is body if req.Body is nil. As with net/http,
+// req and body may be read after it has returned, and must not be changed. It may
+// send a request with such a body again, on another connection: if none of it was
 // handled, and also when it is idempotent (RFC 9110 section 9.2.2) and its
 // connection was lost before an answer.
 func (p *Pool) RoundTrip(req *http.Request, body []byte) (*http.Response, error) {
 	if req.URL.Scheme == "http" && req.ProtoMajor == 2 && strings.HasPrefix(req.Header.Get("Content-Type"), "application/grpc") {
-		withBody(req, body)
-		return p.streamC.RoundTrip(req)
+		return p.streamC.RoundTrip(withBody(req, body))
 	}
 	o := p.origin(req.URL.Scheme, req.URL.Host)
 	var stream *startedBody
 	if req.Body != nil {
 		stream = &startedBody{ReadCloser: req.Body}
+		req = req.WithContext(req.Context())
 		req.Body = stream
 	}
 	for try := 1; ; try++ {
@@ -134,17 +135,12 @@ func (p *Pool) RoundTrip(req *http.Request, body []byte) (*http.Response, error)
 		reused := true
 		switch {
 		case c.h2 != nil:
-			withBody(req, body)
-			resp, err = c.h2.RoundTrip(req)
-			if stream == nil {
-				req.Body = nil
-			}
+			resp, err = c.h2.RoundTrip(withBody(req, body))
 		case c.h1 != nil:
 			reused = c.h1.used
 			resp, err = c.h1.roundTrip(req, body)
 		default:
-			originForm(req)
-			return p.stream1.RoundTrip(req)
+			return p.stream1.RoundTrip(originForm(req))
 		}
 		if err == nil || try == maxTries || req.Context().Err() != nil {
 			return resp, err
@@ -159,22 +155,32 @@ func (p *Pool) RoundTrip(req *http.Request, body []byte) (*http.Response, error)
 	}
 }
 
-// withBody gives req a body of a type that net/http knows, so that it needn't
-// find out by reading whether there is one.
-func withBody(req *http.Request, body []byte) {
-	if len(body) > 0 {
-		req.Body = io.NopCloser(bytes.NewReader(body))
+// A request that a transport was given may be read by it even after RoundTrip
+// has returned, so each try that differs gets a copy.
+
+// withBody returns req with a body of a type that net/http knows, so that it
+// needn't find out by reading whether there is one.
+func withBody(req *http.Request, body []byte) *http.Request {
+	if len(body) == 0 {
+		return req
 	}
+	req = req.WithContext(req.Context())
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	return req
 }
 
-// originForm makes net/http's HTTP/1.1 transport write the path alone, as all
-// servers expect it, wherever that leaves its bytes unchanged.
-func originForm(req *http.Request) {
-	if t := requestTarget(req); !strings.HasPrefix(t, "//") {
-		u := *req.URL
-		u.Opaque, u.RawQuery, u.ForceQuery = t, "", false
-		req.URL = &u
+// originForm returns req such that net/http's HTTP/1.1 transport writes the path
+// alone, as all servers expect it, wherever that leaves its bytes unchanged.
+func originForm(req *http.Request) *http.Request {
+	t := requestTarget(req)
+	if strings.HasPrefix(t, "//") {
+		return req
 	}
+	u := *req.URL
+	u.Opaque, u.RawQuery, u.ForceQuery = t, "", false
+	req = req.WithContext(req.Context())
+	req.URL = &u
+	return req
 }
 
 // startedBody knows whether any of it was read, so that a request that wasn't
