@@ -192,7 +192,6 @@ func (w *world) do(t testing.TB, c *http.Client, method, target string, body io.
 // A backend has one instance a service, in process.
 type backend struct {
 	services map[string]*frontdoor.Service
-	tags     []string
 	err      error // of Acquire
 	app      *httptest.Server
 	instance frontdoor.Instance

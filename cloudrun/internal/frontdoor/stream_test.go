@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/websocket"
@@ -87,34 +90,75 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestTimeout has an instance in the test's own time, which runs when all wait.
 func TestTimeout(t *testing.T) {
-	for _, early := range []bool{false, true} {
-		stop := make(chan struct{})
-		w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if early {
-				io.WriteString(w, "first")
-				w.(http.Flusher).Flush()
-			}
-			<-stop
-		}), func(w *world, _ *frontdoor.Config) { w.service().Timeout = 50 * time.Millisecond })
-		req, _ := http.NewRequestWithContext(t.Context(), "GET", numberURL+"/", nil)
-		req.Header.Set("Authorization", "Bearer "+w.token(t, w.invoker.Principal, numberURL))
-		resp, err := w.client(t, false).Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if early {
-			if resp.StatusCode != 200 || string(body) != "first" || err == nil {
-				t.Errorf("after the first byte: %s %q, %v, want it cut", resp.Status, body, err)
-			}
-		} else if resp.StatusCode != 504 || string(body) != "upstream request timeout" || !strings.Contains(resp.Header.Get("X-Cloudrun-Why"), "maximum request timeout of 50ms") {
-			t.Errorf("%s %q, why: %s", resp.Status, body, resp.Header.Get("X-Cloudrun-Why"))
-		}
-		<-w.backend.freed
-		close(stop)
+	for _, tt := range []struct {
+		name    string
+		timeout time.Duration
+		early   bool // the instance sends something before
+		want    time.Duration
+	}{
+		{name: "default", want: 300 * time.Second},
+		{name: "set", timeout: time.Hour, want: time.Hour},
+		{name: "after the first byte", early: true, want: 300 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var logs bytes.Buffer
+				door := frontdoor.New(frontdoor.Config{
+					Backend: slow{&frontdoor.Service{Name: "slow", Region: region, InvokerCheckDisabled: true, Timeout: tt.timeout}, tt.early},
+					Log:     slog.New(slog.NewTextHandler(&logs, nil)),
+				})
+				// What a server puts there lets an answer be cut.
+				ctx := context.WithValue(t.Context(), http.ServerContextKey, new(http.Server))
+				w, start := httptest.NewRecorder(), time.Now()
+				cut := any(nil)
+				func() {
+					defer func() { cut = recover() }()
+					door.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "http://slow.localhost/", nil))
+				}()
+				if got := time.Since(start); got != tt.want {
+					t.Errorf("it took %v, want %v", got, tt.want)
+				}
+				why := w.Header().Get("X-Cloudrun-Why")
+				switch {
+				case tt.early && (w.Code != 200 || w.Body.String() != "first" || cut != http.ErrAbortHandler):
+					t.Errorf("%d %q, cut by %v", w.Code, w.Body, cut)
+				case tt.early:
+				case w.Code != 504 || w.Body.String() != "upstream request timeout" || !strings.Contains(why, "maximum request timeout of "+tt.want.String()):
+					t.Errorf("%d %q, why: %s", w.Code, w.Body, why)
+				case !strings.Contains(logs.String(), "level=ERROR") || !strings.Contains(logs.String(), "--timeout=SECONDS"):
+					t.Errorf("logged %q", logs.String())
+				}
+			})
+		})
 	}
+}
+
+// slow is a backend whose one instance answers never, or not to the end.
+type slow struct {
+	service *frontdoor.Service
+	early   bool
+}
+
+func (s slow) Service(frontdoor.Address) (*frontdoor.Service, bool) { return s.service, true }
+
+func (s slow) Acquire(context.Context, frontdoor.Call) (frontdoor.Instance, func(), error) {
+	return frontdoor.Instance{Transport: s}, func() {}, nil
+}
+
+func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !s.early {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	body, w := io.Pipe()
+	go func() {
+		io.WriteString(w, "first")
+		<-r.Context().Done()
+		w.CloseWithError(r.Context().Err())
+	}()
+	return &http.Response{StatusCode: 200, ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1, Header: make(http.Header), Body: body, Request: r}, nil
 }
 
 func TestInstanceDies(t *testing.T) {
@@ -279,24 +323,32 @@ func TestWebSocket(t *testing.T) {
 }
 
 func TestWebSocketTimeout(t *testing.T) {
-	w := newWorld(t, websocket.Handler(func(c *websocket.Conn) { io.Copy(io.Discard, c) }),
-		func(w *world, _ *frontdoor.Config) { w.service().Timeout = 50 * time.Millisecond })
-	cfg, _ := websocket.NewConfig("ws://tacoserver.localhost/", "http://tacoserver.localhost")
+	w := newWorld(t, websocket.Handler(func(c *websocket.Conn) { io.Copy(io.Discard, c) }))
+	cfg, err := websocket.NewConfig("ws://tacoserver.localhost/", "http://tacoserver.localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cfg.Header.Set("Authorization", "Bearer "+w.token(t, w.invoker.Principal, numberURL))
-	conn, err := net.Dial("tcp", w.plain.Addr().String())
-	if err != nil {
-		t.Fatal(err)
+	for timeout := 50 * time.Millisecond; ; timeout *= 2 {
+		w.backend.services["tacoserver"] = &frontdoor.Service{Name: "tacoserver", Region: region, Timeout: timeout}
+		conn, err := net.Dial("tcp", w.plain.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws, err := websocket.NewClient(cfg, conn)
+		if err != nil { // it ended before it began: on a busy machine
+			conn.Close()
+			<-w.backend.freed
+			continue
+		}
+		defer ws.Close()
+		var got string
+		if err := websocket.Message.Receive(ws, &got); err == nil {
+			t.Errorf("received %q, want an end", got)
+		}
+		<-w.backend.freed
+		return
 	}
-	ws, err := websocket.NewClient(cfg, conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ws.Close()
-	var got string
-	if err := websocket.Message.Receive(ws, &got); err == nil {
-		t.Errorf("received %q, want an end", got)
-	}
-	<-w.backend.freed
 }
 
 func TestGRPC(t *testing.T) {
