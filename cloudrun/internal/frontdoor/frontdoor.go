@@ -64,22 +64,22 @@ type Config struct {
 
 // A Request is what there is to log of a request for a service.
 type Request struct {
-	Start             time.Time
-	Latency           time.Duration
-	Service           *Service
-	Revision          string
-	Instance          string
-	Caller            iam.Principal
-	Method, URL       string
-	Proto             string
-	Status            int
-	Received, Sent    int64 // bytes of the bodies
-	UserAgent         string
-	RemoteIP          string
-	TraceID, SpanID   string
-	Sampled           bool
-	Why, Fix          string // of a refusal
-	ClientDisconnects bool   // the client went before the answer's end
+	Start           time.Time
+	Latency         time.Duration
+	Service         *Service
+	Revision        string
+	Instance        string
+	Caller          iam.Principal
+	Method, URL     string
+	Proto           string
+	Status          int
+	Received, Sent  int64 // bytes of the bodies
+	UserAgent       string
+	RemoteIP        string
+	TraceID, SpanID string
+	Sampled         bool
+	Why, Fix        string // of a refusal
+	ClientGone      bool   // the client went before the answer's end
 }
 
 // A Door is the front door of a run's services. It is an [http.Handler] and, with

@@ -230,7 +230,7 @@ func TestClientGoes(t *testing.T) {
 		}
 		<-w.backend.freed
 		r := <-w.requests
-		if told && r.Status != 499 || !told && (r.Status != 200 || !r.ClientDisconnects) {
+		if told && r.Status != 499 || !told && (r.Status != 200 || !r.ClientGone) {
 			t.Errorf("container told %t: request %+v", told, r)
 		}
 	}
