@@ -108,8 +108,6 @@ func NewTransport(dial func(context.Context) (net.Conn, error), http2 bool) *htt
 		// request that meets such a close would be answered 503.
 		IdleConnTimeout:       2 * time.Second,
 		ExpectContinueTimeout: time.Second,
-		WriteBufferSize:       16 << 10,
-		ReadBufferSize:        16 << 10,
 		Protocols:             new(http.Protocols),
 	}
 	t.Protocols.SetHTTP1(!http2)
