@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -595,9 +596,7 @@ func TestWhatTheContainerSees(t *testing.T) {
 func TestWhatTheClientSees(t *testing.T) {
 	var headers http.Header
 	w := newWorld(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		for k, v := range headers {
-			w.Header()[k] = v
-		}
+		maps.Copy(w.Header(), headers)
 		w.WriteHeader(http.StatusTeapot)
 	}))
 	for _, tt := range []struct {
