@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/amammay/otorun/cloudrun/internal/sandbox"
 )
@@ -91,6 +92,10 @@ func TestUnprivileged(t *testing.T) {
 	args := []string{"-test.v", "-test.skip=^TestUnprivileged$"}
 	if testing.Short() {
 		args = append(args, "-test.short")
+	}
+	if deadline, ok := t.Deadline(); ok {
+		// Not to outlive this process.
+		args = append(args, "-test.timeout="+(time.Until(deadline)*9/10).String())
 	}
 	cmd := exec.CommandContext(t.Context(), binary, args...)
 	cmd.Dir = dir

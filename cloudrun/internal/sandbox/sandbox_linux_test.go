@@ -421,31 +421,12 @@ func TestDoors(t *testing.T) {
 			t.Parallel()
 			out := newOutput()
 			c := start(t, sandbox.Spec{Args: []string{"/app", "dial", door.Network, door.AddrPort.String()}, Stdout: out, Listen: listen})
-			if door.Network == "udp" {
-				p := c.PacketConn(door)
-				buf := make([]byte, 100)
-				n, from, err := p.ReadFrom(buf)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := p.WriteTo(append([]byte("got "), buf[:n]...), from); err != nil {
-					t.Fatal(err)
-				}
-			} else {
-				conn, err := c.Listener(door).Accept()
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer conn.Close()
-				line, err := bufio.NewReader(conn).ReadString('\n')
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := io.WriteString(conn, "got "+line); err != nil {
-					t.Fatal(err)
-				}
-			}
+			answered := make(chan error, 1)
+			go func() { answered <- answer(c, door) }()
 			out.await(t, c, "got taco")
+			if err := <-answered; err != nil {
+				t.Fatal(err)
+			}
 			if c.Listener(addr("tcp", "127.0.0.1:1")) != nil || c.PacketConn(tcp) != nil {
 				t.Error("a listener that nobody asked for")
 			}
@@ -460,6 +441,31 @@ func TestDoors(t *testing.T) {
 	}
 }
 
+// answer answers one line that comes through a door.
+func answer(c *sandbox.Container, door sandbox.Address) error {
+	if door.Network == "udp" {
+		p := c.PacketConn(door)
+		buf := make([]byte, 100)
+		n, from, err := p.ReadFrom(buf)
+		if err != nil {
+			return err
+		}
+		_, err = p.WriteTo(append([]byte("got "), buf[:n]...), from)
+		return err
+	}
+	conn, err := c.Listener(door).Accept()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(conn, "got "+line)
+	return err
+}
+
 // TestManyDoors has more than one message can carry.
 func TestManyDoors(t *testing.T) {
 	t.Parallel()
@@ -470,12 +476,8 @@ func TestManyDoors(t *testing.T) {
 	out := newOutput()
 	last := listen[len(listen)-1]
 	c := start(t, sandbox.Spec{Args: []string{"/app", "dial", "tcp", last.AddrPort.String()}, Stdout: out, Listen: listen})
-	conn, err := c.Listener(last).Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = conn.Close()
-	c.Wait()
+	go func() { _ = answer(c, last) }()
+	out.await(t, c, "got taco")
 }
 
 func TestDial(t *testing.T) {

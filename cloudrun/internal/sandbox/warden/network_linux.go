@@ -35,17 +35,33 @@ func loopbackUp(doors []Door) error {
 			// There is nobody to detect a duplicate among.
 			msg.Family, msg.Flags = unix.AF_INET6, unix.IFA_F_NODAD
 		}
-		b := structBytes(&msg)
-		for _, kind := range []uint16{unix.IFA_LOCAL, unix.IFA_ADDRESS} {
-			b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(door.IP)))
-			b = binary.NativeEndian.AppendUint16(b, kind)
-			b = append(b, door.IP...)
-		}
-		if err := netlink(fd, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, b); err != nil {
+		request := append(structBytes(&msg), attribute(unix.IFA_LOCAL, door.IP)...)
+		request = append(request, attribute(unix.IFA_ADDRESS, door.IP)...)
+		if err := netlink(fd, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, request); err != nil {
 			return fmt.Errorf("give loopback the address of %s: %w", door.Name, err)
+		}
+		if len(door.IP) == 4 {
+			continue
+		}
+		// The kernel adds the route to an IPv6 address later, from a queue of
+		// work; the app would find the network unreachable until then.
+		route := unix.RtMsg{
+			Family: unix.AF_INET6, Dst_len: 128, Table: unix.RT_TABLE_LOCAL,
+			Protocol: unix.RTPROT_KERNEL, Scope: unix.RT_SCOPE_UNIVERSE, Type: unix.RTN_LOCAL,
+		}
+		request = append(structBytes(&route), attribute(unix.RTA_DST, door.IP)...)
+		request = append(request, attribute(unix.RTA_OIF, binary.NativeEndian.AppendUint32(nil, loopbackIndex))...)
+		if err := netlink(fd, unix.RTM_NEWROUTE, unix.NLM_F_CREATE, request); err != nil {
+			return fmt.Errorf("make a route to %s: %w", door.Name, err)
 		}
 	}
 	return nil
+}
+
+// attribute is one of a netlink message, of a length that needs no padding.
+func attribute(kind uint16, value []byte) []byte {
+	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofRtAttr+len(value)))
+	return append(binary.NativeEndian.AppendUint16(b, kind), value...)
 }
 
 // netlink sends one request and waits for its acknowledgement.
