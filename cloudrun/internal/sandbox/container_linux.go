@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,9 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"path"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,55 +55,7 @@ func Start(ctx context.Context, spec Spec) (*Container, error) {
 	return c, nil
 }
 
-// check says what of a Spec can't be done anywhere.
-func (s *Spec) check() error {
-	if len(s.Args) == 0 {
-		return errors.New("no command to run: name it in Spec.Args")
-	}
-	for _, text := range slices.Concat(s.Args, s.Env, []string{s.Dir, s.Hostname, s.Root}) {
-		if strings.ContainsRune(text, 0) {
-			return fmt.Errorf("a NUL byte in %q", text)
-		}
-	}
-	if s.UID < 0 || s.GID < 0 {
-		return fmt.Errorf("user %d, group %d: an id is 0 or more", s.UID, s.GID)
-	}
-	if s.Dir != "" && !path.IsAbs(s.Dir) {
-		return fmt.Errorf("working directory %q: want an absolute path", s.Dir)
-	}
-	for _, f := range s.Files {
-		if !path.IsAbs(f.Path) || path.Clean(f.Path) == "/" || strings.ContainsRune(f.Path+f.Source, 0) {
-			return fmt.Errorf("file %q: want an absolute path below /", f.Path)
-		}
-		if f.Copy && f.Mode.IsDir() {
-			return fmt.Errorf("file %s: Copy is for files, %s can only be shown", f.Path, f.Source)
-		}
-	}
-	for _, a := range s.Listen {
-		if a.Network != "tcp" && a.Network != "udp" || !a.AddrPort.IsValid() || a.AddrPort.Addr().IsUnspecified() || a.AddrPort.Addr().Is4In6() || a.AddrPort.Addr().Zone() != "" {
-			return fmt.Errorf("listen on %s: want tcp or udp and a single IP address with port", a)
-		}
-	}
-	return nil
-}
-
-// order is the Spec as a warden is told it.
-func (s *Spec) order() *warden.Order {
-	o := &warden.Order{
-		Args: s.Args, Env: s.Env, Dir: cmp.Or(s.Dir, "/"), Hostname: cmp.Or(s.Hostname, "localhost"), Root: s.Root,
-		UID: s.UID, GID: s.GID, HasStdout: s.Stdout != nil, HasStderr: s.Stderr != nil,
-	}
-	for _, f := range s.Files {
-		o.Files = append(o.Files, warden.File(f))
-	}
-	for _, a := range s.Listen {
-		o.Doors = append(o.Doors, warden.Door{
-			Name: a.String(), UDP: a.Network == "udp", IP: a.AddrPort.Addr().AsSlice(), Port: int(a.AddrPort.Port()),
-		})
-	}
-	return o
-}
-
+// start starts a container, or with probe all of one but the app.
 func start(ctx context.Context, spec Spec, probe bool) (_ *Container, err error) {
 	if !probe {
 		if err := spec.check(); err != nil {
@@ -192,9 +141,7 @@ func start(ctx context.Context, spec Spec, probe bool) (_ *Container, err error)
 	// Raising a limit takes a privilege on the machine, which the warden hasn't.
 	// It goes on when it is told that this is done, or can't be.
 	_ = unix.Prlimit(c.warden.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: warden.MaxFiles, Max: warden.MaxFiles}, nil)
-	if _, err := c.reports.Write([]byte{warden.ReportLimits}); err != nil && !errors.Is(err, unix.EPIPE) {
-		return nil, err
-	}
+	_, _ = c.reports.Write([]byte{warden.ReportLimits}) // if it is gone, await says so
 
 	stop := context.AfterFunc(ctx, func() { _ = c.warden.Kill() })
 	err = c.await(spec.Listen)

@@ -236,7 +236,7 @@ func currentState(t *testing.T) state {
 
 // mark is in every process of the containers that are looked for: a warden has it
 // in its command line, as host name, an app in its environment.
-var mark = fmt.Sprintf("sandbox-test-%d", os.Getpid())
+var mark = fmt.Sprintf("sandbox-test-%d.", os.Getpid())
 
 // marked are the processes with mark: their ids and command lines.
 func marked(t *testing.T, mark string) map[int]string {

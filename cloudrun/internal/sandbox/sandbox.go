@@ -36,13 +36,13 @@
 // app does, when it is killed, and when its socket to Start's process closes:
 // kill -9 of that process leaves nothing behind.
 //
-// # The warden in other programs
+// # Programs that import it
 //
 // Because the executable is run again, every program that imports this package
-// is a warden when its argv[0] says so. That happens in this package's init, not
-// in a function for main to call: a test binary needs no TestMain then, and the
-// packages that are initialised later (those that import this one, and most
-// whose path sorts behind it) cost a container's start nothing.
+// is a warden when its argv[0] says so. Package warden does that in its init, not
+// in a function for main to call: a test binary needs no TestMain then, and most
+// of what a large program initialises comes later and costs a container's start
+// nothing.
 //
 // On other systems than Linux everything builds, [Available] says why there is
 // no sandbox, and Start does the same: nothing ever runs half-isolated.
@@ -70,10 +70,12 @@ type Spec struct {
 	Env []string
 	// Dir is the working directory, made where it is missing; "" means /.
 	Dir string
-	// UID and GID are the ids of the app. Where the caller isn't root, the
-	// kernel lets it have only this one user and this one group in the
-	// container: every file is the app's own (what others own on Cloud Run is
-	// made read-only for it instead), and changing to another id fails.
+	// UID and GID are the ids of the app. With 0 it has the capabilities that
+	// containers have by convention, with others none. Where the caller isn't
+	// root, the kernel lets it have only this one user and this one group in
+	// the container: every file is the app's own (those that others own on
+	// Cloud Run are made read-only for it instead, but for Root's), changing to
+	// another id fails, and the caller's supplementary groups stay.
 	UID, GID int
 	// Hostname is the host name; "" means localhost.
 	Hostname string

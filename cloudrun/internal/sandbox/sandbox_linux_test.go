@@ -18,6 +18,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -619,6 +620,17 @@ func TestManyContainers(t *testing.T) {
 			t.Error("no error")
 		}
 	}
+	spec.Args = []string{"/app", "hold"}
+	for i := range 20 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond)
+		c, err := sandbox.Start(ctx, spec)
+		if err == nil {
+			_ = c.Close()
+		} else if !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		cancel()
+	}
 	if left := marked(t, mark); len(left) > 0 {
 		t.Errorf("failed starts left behind: %v", left)
 	}
@@ -683,6 +695,29 @@ func TestKilledParent(t *testing.T) {
 				gone(t, mark)
 			})
 		}
+	}
+}
+
+// TestKilledWarden kills the warden of an app that has changed its user, and with
+// that lost the signal at its parent's death, had it asked for one.
+func TestKilledWarden(t *testing.T) {
+	t.Parallel()
+	mark := mark + "-warden"
+	out := newOutput()
+	c := start(t, sandbox.Spec{Args: []string{"/app", "family", "setuid"}, Stdout: out, Hostname: mark, Env: []string{"MARK=" + mark}})
+	out.await(t, c, "ready")
+	for pid, command := range marked(t, mark) {
+		if strings.HasPrefix(command, "otorun-sandbox") {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got, want := c.Wait(), (sandbox.Exit{Code: 137, Signal: syscall.SIGKILL}); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if left := marked(t, mark); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 
