@@ -57,9 +57,9 @@ setting() {
 }
 
 case ${cloudhash-} in
-'') hash_flag=--clear-env-vars ;;
+'') hash_flag=--remove-env-vars=CLOUD_RUN_PROJECT_HASH ;;
 *[!a-z0-9]*) die "cloudhash=$cloudhash is no hash: take the ten letters and digits before the region in a URL like https://tacoserver-dpyb4duzqq-uc.a.run.app" ;;
-*) hash_flag=--set-env-vars=CLOUD_RUN_PROJECT_HASH=$cloudhash ;;
+*) hash_flag=--update-env-vars=CLOUD_RUN_PROJECT_HASH=$cloudhash ;;
 esac
 case ${CLIENT_ACCESS:-private} in
 private) client_flag=--no-allow-unauthenticated ;;

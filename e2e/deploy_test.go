@@ -83,11 +83,11 @@ func TestDeploy(t *testing.T) {
 		"docker build --platform=linux/amd64 --build-arg=build_target=client --tag=us-central1-docker.pkg.dev/my-proj/otorun/tacoclient:",
 		"docker push us-central1-docker.pkg.dev/my-proj/otorun/tacoclient:",
 		"gcloud run deploy tacoserver --image=us-central1-docker.pkg.dev/my-proj/otorun/tacoserver:",
-		" --service-account=tacoserver@my-proj.iam.gserviceaccount.com --no-allow-unauthenticated --set-env-vars=CLOUD_RUN_PROJECT_HASH=ab12cd34ef --region=us-central1",
+		" --service-account=tacoserver@my-proj.iam.gserviceaccount.com --no-allow-unauthenticated --update-env-vars=CLOUD_RUN_PROJECT_HASH=ab12cd34ef --region=us-central1",
 		"gcloud run services get-iam-policy tacoserver ",
 		"gcloud run services add-iam-policy-binding tacoserver --region=us-central1 --project=my-proj --member=serviceAccount:tacoclient@my-proj.iam.gserviceaccount.com --role=roles/run.invoker\n",
 		"gcloud run deploy tacoclient --image=us-central1-docker.pkg.dev/my-proj/otorun/tacoclient:",
-		" --service-account=tacoclient@my-proj.iam.gserviceaccount.com --no-allow-unauthenticated --set-env-vars=CLOUD_RUN_PROJECT_HASH=ab12cd34ef ",
+		" --service-account=tacoclient@my-proj.iam.gserviceaccount.com --no-allow-unauthenticated --update-env-vars=CLOUD_RUN_PROJECT_HASH=ab12cd34ef ",
 	} {
 		_, after, ok := strings.Cut(rest, want)
 		if !ok {
@@ -107,7 +107,7 @@ func TestDeployWithoutHashAndForEverybody(t *testing.T) {
 			continue
 		}
 		public := strings.Contains(l, " --allow-unauthenticated")
-		if public != strings.HasPrefix(l, "gcloud run deploy tacoclient") || !strings.Contains(l, " --clear-env-vars --region=europe-west1") {
+		if public != strings.HasPrefix(l, "gcloud run deploy tacoclient") || !strings.Contains(l, " --remove-env-vars=CLOUD_RUN_PROJECT_HASH --region=europe-west1") {
 			t.Errorf("call: %s", l)
 		}
 	}

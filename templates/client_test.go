@@ -418,3 +418,35 @@ func TestProxyVariables(t *testing.T) {
 		t.Errorf("the proxy was asked for %v, want %s", asked.Load(), want)
 	}
 }
+
+// A client of the user's own follows a redirect as net/http does, with a GET: its
+// answer is no success either, and the body is kept.
+func TestRedirectWithTheUsersClient(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			http.Redirect(w, r, "/elsewhere", http.StatusFound)
+			return
+		}
+		io.WriteString(w, `{"tacoConsumptionStatus":"of a page"}`)
+	}))
+	t.Cleanup(s.Close)
+	c := client.New(s.URL)
+	c.HTTPClient = &http.Client{}
+	if e := wantError(t, client.NewTacoService(c)); e.StatusCode != 200 || !strings.Contains(e.Body, "of a page") {
+		t.Errorf("error %#v", e)
+	}
+}
+
+// Of an answer that breaks off, what came is kept.
+func TestBodyOfABrokenAnswer(t *testing.T) {
+	e := wantError(t, answer(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		w.WriteHeader(http.StatusBadGateway)
+		io.WriteString(w, "<html>bad gateway")
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	if e.StatusCode != 502 || e.Body != "<html>bad gateway" || !errors.Is(e, io.ErrUnexpectedEOF) {
+		t.Errorf("error %#v", e)
+	}
+}

@@ -56,8 +56,9 @@ type Client struct {
 	// http://localhost:8080/oto/.
 	RemoteHost string
 	// HTTPClient sends the requests; nil is one of our own. Ours keeps up to 80
-	// connections to a host, over which further calls take turns, and ends a call
-	// whose context has no deadline after 10 seconds.
+	// connections to a host, over which further calls take turns (a service that
+	// calls itself needs one of its own), and ends a call whose context has no
+	// deadline after 10 seconds.
 	HTTPClient *http.Client
 	// BeforeRequest may change a request just before it is sent, or stop it with
 	// an error, which the call then returns.
@@ -190,6 +191,7 @@ func (c *Client) read(answer *http.Response, e *Error, response any) error {
 	}
 	limit = min(limit, math.MaxInt64-1) // one more is read, to see that there is more
 	text, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
+	e.Body = strings.ToValidUTF8(string(text[:min(len(text), maxErrorText)]), "")
 	if err != nil {
 		return e.because(err, "read answer of status "+answer.Status)
 	}
@@ -197,11 +199,13 @@ func (c *Client) read(answer *http.Response, e *Error, response any) error {
 		e.Message = fmt.Sprintf("answer of status %s is larger than %d bytes", answer.Status, limit)
 		return e
 	}
-	success := answer.StatusCode >= 200 && answer.StatusCode < 300
+	// A redirect that became a GET has called nothing, whatever it ended at.
+	called := answer.Request == nil || answer.Request.Method == http.MethodPost
+	success := called && answer.StatusCode >= 200 && answer.StatusCode < 300
 	if !success || bytes.Contains(text, []byte(`"error"`)) {
 		var said struct{ Error, Code string }
 		if err := json.Unmarshal(text, &said); err == nil && said.Error != "" {
-			e.Code, e.Message, e.service = said.Code, said.Error, true
+			e.Code, e.Message, e.Body, e.service = said.Code, said.Error, "", true
 			return e
 		}
 	}
@@ -210,7 +214,6 @@ func (c *Client) read(answer *http.Response, e *Error, response any) error {
 			return nil
 		}
 	}
-	e.Body = strings.ToValidUTF8(string(text[:min(len(text), maxErrorText)]), "")
 	e.Message = fmt.Sprintf("status %s, but no answer of the service: %s: %q",
 		answer.Status, answer.Header.Get("Content-Type"), e.Body)
 	return e

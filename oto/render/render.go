@@ -9,7 +9,6 @@ package render
 
 import (
 	"fmt"
-	"runtime/debug"
 
 	"github.com/gobuffalo/plush/v4"
 	"github.com/gobuffalo/plush/v4/lexer"
@@ -23,7 +22,7 @@ import (
 func Render(template string, def parser.Definition, params map[string]any) (out string, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			out, err = "", locate(template, fmt.Errorf("line 0: panic: %v\n%s", r, debug.Stack()))
+			out, err = "", locate(template, fmt.Errorf("line 0: the template engine fails: %v", r))
 		}
 	}()
 	if err := checkComments(template); err != nil {
