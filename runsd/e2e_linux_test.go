@@ -707,22 +707,22 @@ func TestStartCost(t *testing.T) {
 	}
 	c := newCloud(t)
 	c.set(func() { c.delay = 2 * time.Second }) // a slow metadata server costs nothing
-	best := time.Hour
-	for range 20 {
+	// On a busy machine most starts wait for a processor: the best of many is the
+	// cost. As soon as it is low enough, it is known to be.
+	const limit = 15 * time.Millisecond
+	best, direct := time.Hour, time.Hour
+	for tries := 0; tries < 20 || best-direct > limit && tries < 400; tries++ {
 		begin := time.Now()
 		p := c.start(t, start{args: []string{"--", "/bin/true"}})
 		p.wait()
 		best = min(best, time.Since(begin))
-	}
-	direct := time.Hour
-	for range 20 {
-		begin := time.Now()
+		begin = time.Now()
 		must(t, "true", exec.Command("/bin/true").Run())
 		direct = min(direct, time.Since(begin))
 	}
 	t.Logf("runsd -- true: %v, true: %v, added %v", best, direct, best-direct)
-	if best-direct > 15*time.Millisecond {
-		t.Errorf("added %v, want at most 15ms", best-direct)
+	if best-direct > limit {
+		t.Errorf("added %v, want at most %v", best-direct, limit)
 	}
 }
 
