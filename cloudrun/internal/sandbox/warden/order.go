@@ -21,13 +21,6 @@ const Name = "otorun-sandbox"
 // MaxFiles is the number of files a Cloud Run instance may have open.
 const MaxFiles = 25_000
 
-// Descriptors that a warden is started with, behind 0, 1 and 2.
-const (
-	orderFD  = 3 + iota // a file with the packed [Order]
-	reportFD            // a socket that carries reports, a message each
-	dialFD              // a socket that carries requests for sockets
-)
-
 // The reports of a warden, and one to it: the first byte of each message.
 const (
 	ReportError   = 'E' // what [UnpackError] reads; the warden ends

@@ -12,6 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Descriptors that a warden is started with, behind 0, 1 and 2.
+const (
+	orderFD  = 3 + iota // a file with the packed [Order]
+	reportFD            // a socket that carries reports, a message each
+	dialFD              // a socket that carries requests for sockets
+)
+
 func init() {
 	if len(os.Args) == 0 || os.Args[0] != Name {
 		return
