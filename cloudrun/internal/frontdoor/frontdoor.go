@@ -50,9 +50,10 @@ type Config struct {
 	Directory                  *iam.Directory
 	// TLS has the certificates for ServeTLS.
 	TLS *tls.Config
-	// Other answers for hosts that aren't of a service: the issuer's, those of
-	// Google's APIs. Nil means the page that Google shows for them.
-	Other http.Handler
+	// Other returns what answers for a host that isn't of a service: the
+	// issuer's, those of Google's APIs. Where it returns nil, or is nil, the page
+	// that Google shows for unknown hosts does.
+	Other func(host string) http.Handler
 	// Log gets a line for each refusal; nil means none.
 	Log *slog.Logger
 	// OnRequest is called at the end of each request for a service, as Cloud Run
@@ -114,8 +115,10 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host := hostname(r.Host)
 	site, ok := d.site(host)
 	if !ok && d.cfg.Other != nil {
-		d.cfg.Other.ServeHTTP(w, r)
-		return
+		if other := d.cfg.Other(host); other != nil {
+			other.ServeHTTP(w, r)
+			return
+		}
 	}
 	w.Header().Set("Server", server)
 	switch {

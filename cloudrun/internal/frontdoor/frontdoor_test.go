@@ -335,7 +335,7 @@ func TestHosts(t *testing.T) {
 }
 
 func TestOtherHosts(t *testing.T) {
-	w := newWorld(t, nil, func(w *world, cfg *frontdoor.Config) { cfg.Other = w.issuer })
+	w := newWorld(t, nil, func(w *world, cfg *frontdoor.Config) { cfg.Other = func(string) http.Handler { return w.issuer } })
 	resp, body := w.get(t, w.issuer.Name()+identity.CertsPath)
 	if resp.StatusCode != 200 || body != string(w.issuer.JWKS()) {
 		t.Errorf("%s %q", resp.Status, body)

@@ -162,7 +162,7 @@ func TestStartupPath(t *testing.T) {
 	if _, err := start(t, s); err != nil {
 		t.Error(err)
 	}
-	s.StartupPath, s.StartupTimeout = "/nowhere", 300*time.Millisecond
+	s.StartupPath, s.StartupTimeout = "/nowhere", 2*time.Second
 	if _, err := start(t, s); err == nil || !strings.Contains(err.Error(), "GET /nowhere: 404 Not Found") {
 		t.Errorf("Start = %v", err)
 	}

@@ -110,7 +110,7 @@ func New(config Config) (*Platform, error) {
 		Authority: authority,
 		Logs:      new(logs.Store),
 		bundle:    authority.Bundle(),
-		names:     &dns.Server{FrontDoor: instance.FrontDoorAddr},
+		names:     &dns.Server{FrontDoor: instance.FrontDoorAddr, Zones: []string{runhost.Domain, "googleapis.com"}},
 		services:  make(map[string]*service),
 		faults:    make(map[string][]metadata.Fault),
 	}
@@ -122,6 +122,7 @@ func New(config Config) (*Platform, error) {
 		Issuer:        issuer,
 		Directory:     p.Directory,
 		TLS:           authority.TLSConfig(),
+		Other:         p.other,
 		Log:           config.Log,
 	})
 	return p, nil
@@ -391,9 +392,24 @@ func (p *Platform) Token(as, audience string) (string, error) {
 	return p.Issuer.IdentityToken(subject, audience)
 }
 
-// Serves says whether a host, without port, is one of this project's: of a
-// service that there is, or could be.
+// certsHost is where Google's libraries look for the keys of identity tokens.
+const certsHost = "www.googleapis.com"
+
+// other answers for the platform's hosts that aren't of a service: those with the
+// keys of its tokens.
+func (p *Platform) other(host string) http.Handler {
+	if host == p.Issuer.Host() || host == certsHost {
+		return p.Issuer
+	}
+	return nil
+}
+
+// Serves says whether a host, without port, is the platform's: of a service that
+// there is, or could be, in its project, or with the keys of its tokens.
 func (p *Platform) Serves(host string) bool {
+	if p.other(host) != nil {
+		return true
+	}
 	h, ok := runhost.ParseHost(host)
-	return ok && (h.Number == p.ProjectNumber || h.Hash != "" && h.Hash == p.ProjectHash) || host == p.Issuer.Host()
+	return ok && (h.Number == p.ProjectNumber || h.Hash != "" && h.Hash == p.ProjectHash)
 }
