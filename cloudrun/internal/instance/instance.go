@@ -225,10 +225,14 @@ func (i *Instance) waitForPort(ctx context.Context, spec Spec, last *tail) error
 	fail := func(reason string) error {
 		return &StartupError{Port: i.port, Reason: reason, Log: last.lines()}
 	}
+	var failure error
 	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		err := i.probe(ctx, spec.StartupPath)
 		if err == nil {
 			return nil
+		}
+		if ctx.Err() == nil || failure == nil { // the last one that time didn't cut short
+			failure = err
 		}
 		select {
 		case <-i.done:
@@ -237,7 +241,7 @@ func (i *Instance) waitForPort(ctx context.Context, spec Spec, last *tail) error
 			if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
 				return cause
 			}
-			return fail(fmt.Sprintf("within %v its startup probe had no success: %v", spec.StartupTimeout, err))
+			return fail(fmt.Sprintf("within %v its startup probe had no success: %v", spec.StartupTimeout, failure))
 		case <-time.After(pause):
 		}
 	}

@@ -40,6 +40,10 @@ const (
 	// Google's front ends allow 100.
 	streamsPerConn = 100
 	maxTries       = 3
+	// A stream is forgotten a moment after its answer has been read. Before one
+	// more connection is made for want of a stream, that moment is waited for.
+	maxLooks  = 10
+	lookPause = 500 * time.Microsecond
 )
 
 // Config is what a Pool needs to know.
@@ -271,16 +275,20 @@ func (p *Pool) origin(scheme, host string) *origin {
 // request with a streaming body to a host that speaks HTTP/1.1.
 func (o *origin) acquire(ctx context.Context, streaming bool) (conn, error) {
 	o.mu.Lock()
-	for {
-		for i := len(o.conns) - 1; i >= 0; i-- {
-			cc := o.conns[i]
-			if cc.Reserve() == nil {
-				o.mu.Unlock()
-				return conn{h2: cc}, nil
+	for looks := 1; ; looks++ {
+		if cc := o.reserve(); cc != nil {
+			o.mu.Unlock()
+			return conn{h2: cc}, nil
+		}
+		if len(o.conns) > 0 && looks <= maxLooks {
+			o.mu.Unlock()
+			select {
+			case <-time.After(lookPause):
+			case <-ctx.Done():
+				return conn{}, context.Cause(ctx)
 			}
-			if cc.Err() != nil || cc.Available() == 0 && cc.InFlight() == 0 {
-				o.conns = append(o.conns[:i], o.conns[i+1:]...)
-			}
+			o.mu.Lock()
+			continue
 		}
 		if o.http1 {
 			if streaming {
@@ -328,6 +336,21 @@ func (o *origin) acquire(ctx context.Context, streaming bool) (conn, error) {
 			return conn{}, context.Cause(ctx)
 		}
 	}
+}
+
+// reserve returns an HTTP/2 connection with a stream reserved, nil if none has one
+// free. o.mu is held.
+func (o *origin) reserve() *http.ClientConn {
+	for i := len(o.conns) - 1; i >= 0; i-- {
+		cc := o.conns[i]
+		if cc.Reserve() == nil {
+			return cc
+		}
+		if cc.Err() != nil || cc.Available() == 0 && cc.InFlight() == 0 {
+			o.conns = append(o.conns[:i], o.conns[i+1:]...)
+		}
+	}
+	return nil
 }
 
 // leave takes a waiter that gave up out of the line.
