@@ -162,6 +162,7 @@ func (u *up) start(ctx context.Context, config platform.Config) error {
 	if err != nil {
 		return err
 	}
+	built := time.Now()
 
 	logWriter := new(logs.Store)
 	config.Log = slog.New(slog.NewJSONHandler(logWriter.Writer(logs.Source{Service: "cloudrun"}, "INFO"), nil))
@@ -196,7 +197,8 @@ func (u *up) start(ctx context.Context, config platform.Config) error {
 			return err
 		}
 	}
-	u.tell()
+	fmt.Fprintf(u.stdout, "cloudrun: up %v after the builds\n", time.Since(built).Round(time.Millisecond))
+	io.WriteString(u.stdout, asked{u}.Overview())
 	return nil
 }
 
@@ -348,8 +350,6 @@ func (a asked) Overview() string {
 		a.listener.Addr().(*net.TCPAddr).Port)
 	return b.String()
 }
-
-func (u *up) tell() { io.WriteString(u.stdout, asked{u}.Overview()) }
 
 // follow deploys anew when a source file changes from now on, until ctx is done.
 func (u *up) follow(ctx context.Context) error {

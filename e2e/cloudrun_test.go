@@ -171,6 +171,21 @@ func TestCloudrunFromZero(t *testing.T) {
 	t.Logf("two cold starts in a row took %v", time.Since(begun).Round(time.Millisecond))
 }
 
+// Without its metadata server tacoclient has no token to call with; when that is
+// back, it has.
+func TestCloudrunMetadata(t *testing.T) {
+	t.Parallel()
+	run := startTaco(t)
+	run.BreakMetadata("tacoclient", http.StatusNotFound, 0)
+	if got := ask(t, run.Client(developer), "http://tacoclient/"); !strings.HasPrefix(got, "502 ") {
+		t.Errorf("without metadata: %s, want 502", got)
+	}
+	run.HealMetadata("tacoclient")
+	if got := ask(t, run.Client(developer), "http://tacoclient/"); got != eaten {
+		t.Errorf("with metadata again: %s", got)
+	}
+}
+
 // A program that doesn't come to listen is told with its last words.
 func TestCloudrunFailedStart(t *testing.T) {
 	t.Parallel()
@@ -241,6 +256,8 @@ func TestCloudrunUnderLoad(t *testing.T) {
 					good.Add(1)
 				case err == nil && resp.StatusCode == 503:
 					lost.Add(1)
+				case err == nil && resp.StatusCode == 502 && strings.Contains(string(body), "the connection broke"):
+					lost.Add(1) // of the killed instance too: its runsd was gone a moment before its app
 				default:
 					others.Store(fmt.Sprintf("%d %s %v", resp.StatusCode, body, err), true)
 				}
@@ -259,7 +276,9 @@ func TestCloudrunUnderLoad(t *testing.T) {
 		t.Errorf("answer: %v", what)
 		return true
 	})
-	if good.Load()+lost.Load() != requests || lost.Load() > callers {
+	// The killed instance loses what it has, and what it is given before its end
+	// is noticed.
+	if good.Load()+lost.Load() != requests || lost.Load() > 2*callers {
 		t.Errorf("%d good answers and %d of the killed instance, of %d", good.Load(), lost.Load(), requests)
 	}
 	t.Logf("%d good, %d lost with the killed instance, second half in %v", good.Load(), lost.Load(), time.Since(begun).Round(time.Millisecond))
@@ -346,6 +365,13 @@ func (c *command) shell(t *testing.T, line string) string {
 func TestCloudrunCommand(t *testing.T) {
 	needSandbox(t)
 	c := startCommand(t, "..", "up", "-addr", "127.0.0.1:0")
+	up := regexp.MustCompile(`cloudrun: up (\S+) after the builds`).FindStringSubmatch(c.out.String())
+	if up == nil {
+		t.Fatal("it doesn't say how long it took")
+	}
+	if took, err := time.ParseDuration(up[1]); err != nil || took > 3*time.Second {
+		t.Errorf("up %s after the builds, want within 3 s", up[1])
+	}
 	_, line, _ := strings.Cut(c.out.String(), "try:\n")
 	line = strings.TrimSpace(strings.SplitAfter(line, "\n")[0])
 	if got := c.shell(t, strings.Replace(line, "curl ", "curl -sS ", 1)); got != eaten[4:] {
@@ -477,7 +503,7 @@ func TestCloudrunUnprivileged(t *testing.T) {
 	if err := os.WriteFile(own, text, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), own, "-test.v", "-test.run", "^TestCloudrun(Callers|Trace|BindingTakenAway|FromZero|FailedStart)$")
+	cmd := exec.CommandContext(t.Context(), own, "-test.v", "-test.run", "^TestCloudrun(Callers|Trace|BindingTakenAway|FromZero|FailedStart|Metadata|UnderLoad)$")
 	cmd.Dir = os.TempDir()
 	cmd.Env = []string{staticEnv + "=" + dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -485,7 +511,7 @@ func TestCloudrunUnprivileged(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if n := strings.Count(string(out), "--- PASS: TestCloudrun"); n != 5 {
-		t.Errorf("%d tests passed, want 5:\n%s", n, out)
+	if n := strings.Count(string(out), "--- PASS: TestCloudrun"); n != 7 {
+		t.Errorf("%d tests passed, want 7:\n%s", n, out)
 	}
 }

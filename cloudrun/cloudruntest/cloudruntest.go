@@ -74,6 +74,10 @@ type Service struct {
 	// Root is to run it as root.
 	UID  int
 	Root bool
+	// Tag gives the revision a URL of its own, and NoTraffic leaves the service's
+	// requests to the one before it.
+	Tag       string
+	NoTraffic bool
 	// Concurrency, MinInstances, MaxInstances, IdleAfter and Timeout are as on
 	// Cloud Run: 80, 0, 100, 15 minutes and 300 s where they are zero.
 	Concurrency, MinInstances, MaxInstances int
@@ -185,7 +189,9 @@ func (r *Run) Deploy(services ...Service) {
 			template.Container = r.container(s)
 		}
 		deploys.Go(func() {
-			errs[i] = r.platform.Deploy(r.t.Context(), platform.Service{Name: s.Name, Account: r.account(s.Name), Template: template})
+			errs[i] = r.platform.Deploy(r.t.Context(), platform.Service{
+				Name: s.Name, Account: r.account(s.Name), Tag: s.Tag, NoTraffic: s.NoTraffic, Template: template,
+			})
 		})
 	}
 	deploys.Wait()

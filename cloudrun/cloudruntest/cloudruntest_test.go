@@ -124,6 +124,35 @@ func TestDeployAgain(t *testing.T) {
 	}
 }
 
+// A revision with a tag is at its own URL, and gets no other requests if it isn't
+// to.
+func TestTag(t *testing.T) {
+	t.Parallel()
+	say := func(text string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, text) })
+	}
+	run := cloudruntest.Start(t, cloudruntest.Service{Name: "shop", Handler: say("stable"), Invokers: []string{"allUsers"}})
+	run.Deploy(cloudruntest.Service{Name: "shop", Handler: say("next"), Tag: "next", NoTraffic: true})
+	client := run.Client("")
+	tagged := strings.Replace(run.URL("shop"), "https://", "https://next---", 1)
+	for url, want := range map[string]string{
+		"http://shop/": "200 stable",
+		tagged:         "200 next",
+		strings.Replace(tagged, "next", "other", 1): "404",
+	} {
+		if got := get(t, client, url); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
+	}
+	run.Deploy(cloudruntest.Service{Name: "shop", Handler: say("newest")})
+	if got := get(t, client, "http://shop/"); got != "200 newest" {
+		t.Errorf("after the next deployment: %s", got)
+	}
+	if got := get(t, client, tagged); got != "200 next" {
+		t.Errorf("the tag after the next deployment: %s", got)
+	}
+}
+
 // A command of this module runs in a sandbox, and what it says is in the log.
 func TestPackage(t *testing.T) {
 	t.Parallel()

@@ -137,7 +137,11 @@ type Service struct {
 	CustomAudiences []string
 	// InvokerCheckDisabled lets everybody in.
 	InvokerCheckDisabled bool
-	Template             Template
+	// Tag, if set, gives the revision URLs of its own, TAG---NAME-..., and
+	// NoTraffic leaves the service's requests to the revision before it.
+	Tag       string
+	NoTraffic bool
+	Template  Template
 }
 
 // Template is what the instances of a revision are made by.
@@ -163,7 +167,21 @@ type service struct {
 	name       string
 	generation int
 	serving    *revision
+	tags       map[string]*revision
 	site       *frontdoor.Service
+}
+
+// reachable says whether any URL leads to a revision.
+func (s *service) reachable(r *revision) bool {
+	if s.serving == r {
+		return true
+	}
+	for _, tagged := range s.tags {
+		if tagged == r {
+			return true
+		}
+	}
+	return false
 }
 
 // revision is one version of a service.
@@ -188,6 +206,9 @@ type Instance interface {
 // own. On an error what was there goes on. The error has an
 // [instance.StartupError] if the container is to blame.
 func (p *Platform) Deploy(ctx context.Context, s Service) error {
+	if s.Tag != "" && !runhost.IsServiceName(s.Tag) {
+		return fmt.Errorf("deploy %s: a tag has lower-case letters, digits and hyphens, and starts with a letter: %q", s.Name, s.Tag)
+	}
 	if !runhost.IsServiceName(s.Name) {
 		return fmt.Errorf("deploy %q: a service's name has lower-case letters, digits and hyphens, starts with a letter, ends with none, and is shorter than 50", s.Name)
 	}
@@ -198,7 +219,7 @@ func (p *Platform) Deploy(ctx context.Context, s Service) error {
 	p.mu.Lock()
 	svc := p.services[s.Name]
 	if svc == nil {
-		svc = &service{name: s.Name}
+		svc = &service{name: s.Name, tags: make(map[string]*revision)}
 		p.services[s.Name] = svc
 	}
 	svc.generation++
@@ -233,10 +254,18 @@ func (p *Platform) Deploy(ctx context.Context, s Service) error {
 		p.drain(r)
 		return errors.New("the platform is closed")
 	}
-	if old := svc.serving; old != nil {
-		p.drain(old)
+	replaced := []*revision{svc.serving, svc.tags[s.Tag]}
+	if s.Tag != "" {
+		svc.tags[s.Tag] = r
 	}
-	svc.serving = r
+	if !s.NoTraffic || svc.serving == nil {
+		svc.serving = r
+	}
+	for i, old := range replaced {
+		if old != nil && !slices.Contains(replaced[:i], old) && !svc.reachable(old) {
+			p.drain(old)
+		}
+	}
 	svc.site = &frontdoor.Service{
 		Name:                 s.Name,
 		Region:               p.Region,
@@ -269,9 +298,16 @@ func (p *Platform) drain(r *revision) {
 func (p *Platform) Close() {
 	p.mu.Lock()
 	for _, svc := range p.services {
+		ending := make(map[*revision]bool)
 		if svc.serving != nil {
-			p.drain(svc.serving)
-			svc.serving = nil
+			ending[svc.serving] = true
+		}
+		for _, r := range svc.tags {
+			ending[r] = true
+		}
+		svc.serving, svc.tags = nil, nil
+		for r := range ending {
+			p.drain(r)
 		}
 	}
 	p.cancel()
@@ -302,7 +338,7 @@ func (p *Platform) Names() []string {
 
 // Instances returns the instances of a service that run.
 func (p *Platform) Instances(name string) []Instance {
-	r := p.revision(name)
+	r := p.revision(name, "")
 	if r == nil {
 		return nil
 	}
@@ -313,14 +349,19 @@ func (p *Platform) Instances(name string) []Instance {
 	return all
 }
 
-// revision returns the revision that serves a service's requests.
-func (p *Platform) revision(name string) *revision {
+// revision returns the revision that serves a service's requests, or those for a
+// tag.
+func (p *Platform) revision(name, tag string) *revision {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if svc := p.services[name]; svc != nil {
-		return svc.serving
+	svc := p.services[name]
+	switch {
+	case svc == nil:
+		return nil
+	case tag != "":
+		return svc.tags[tag]
 	}
-	return nil
+	return svc.serving
 }
 
 // Service implements [frontdoor.Backend].
@@ -328,7 +369,10 @@ func (p *Platform) Service(a frontdoor.Address) (*frontdoor.Service, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	svc := p.services[a.Service]
-	if svc == nil || svc.serving == nil || a.Region != "" && a.Region != p.Region || a.Tag != "" {
+	if svc == nil || svc.serving == nil || a.Region != "" && a.Region != p.Region {
+		return nil, false
+	}
+	if a.Tag != "" && svc.tags[a.Tag] == nil {
 		return nil, false
 	}
 	return svc.site, true
@@ -337,7 +381,7 @@ func (p *Platform) Service(a frontdoor.Address) (*frontdoor.Service, bool) {
 // Acquire implements [frontdoor.Backend].
 func (p *Platform) Acquire(ctx context.Context, call frontdoor.Call) (frontdoor.Instance, func(), error) {
 	for {
-		r := p.revision(call.Service.Name)
+		r := p.revision(call.Service.Name, call.Tag)
 		if r == nil {
 			return frontdoor.Instance{}, nil, fmt.Errorf("%w: the platform is ending", frontdoor.ErrNoInstance)
 		}
