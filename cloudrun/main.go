@@ -1,6 +1,6 @@
 // Cloudrun is a Cloud Run on this machine.
 //
-//	go run ./cloudrun [up] [-addr 127.0.0.1:PORT] [-watch] [-project P] [-region R]
+//	go run ./cloudrun [up] [-addr 127.0.0.1:PORT] [-watch] [-door HOST:PORT] [-project P] [-region R]
 //	go run ./cloudrun token [-audience A] [-as EMAIL]
 //	go run ./cloudrun env
 //	go run ./cloudrun why [-as EMAIL] SERVICE
@@ -39,7 +39,7 @@ func main() {
 }
 
 const usage = `usage:
-  cloudrun [up] [-addr HOST:PORT] [-watch] [-project ID] [-region REGION]
+  cloudrun [up] [-addr HOST:PORT] [-watch] [-door HOST:PORT] [-project ID] [-region REGION]
   cloudrun token [-audience URL] [-as EMAIL]   an identity token of the running platform
   cloudrun env                                 settings that point curl and other programs at it
   cloudrun why [-as EMAIL] SERVICE             would this call be let in, and if not, what mends it

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/amammay/otorun/cloudrun/internal/relay"
 )
 
 // Gateway is a server. Set its fields before Serve.
@@ -144,31 +146,7 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request, host string) {
 		g.tunnels.put(conn)
 		return
 	}
-	g.open.Go(func() { join(g.ending, conn, there) })
-}
-
-// join copies both ways between two connections until both have said all, or ctx
-// is done, and closes them.
-func join(ctx context.Context, a, b net.Conn) {
-	stop := context.AfterFunc(ctx, func() {
-		a.Close()
-		b.Close()
-	})
-	defer stop()
-	var copying sync.WaitGroup
-	forward := func(to, from net.Conn) {
-		io.Copy(to, from)
-		if half, ok := to.(interface{ CloseWrite() error }); ok {
-			half.CloseWrite()
-		} else {
-			to.Close()
-		}
-	}
-	copying.Go(func() { forward(a, b) })
-	copying.Go(func() { forward(b, a) })
-	copying.Wait()
-	a.Close()
-	b.Close()
+	g.open.Go(func() { relay.Join(g.ending, conn, there) })
 }
 
 // hostname is a host in lower case, without port and final dot.

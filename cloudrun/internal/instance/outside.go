@@ -1,14 +1,14 @@
 package instance
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strconv"
-	"sync"
 	"time"
 
+	"github.com/amammay/otorun/cloudrun/internal/relay"
 	"github.com/amammay/otorun/cloudrun/internal/sandbox"
 )
 
@@ -66,17 +66,7 @@ func (w wayOut) serve(l net.Listener) {
 			if err != nil {
 				return // the container sees its connection closed
 			}
-			defer outside.Close()
-			var copying sync.WaitGroup
-			forward := func(to, from net.Conn) {
-				io.Copy(to, from)
-				if half, ok := to.(interface{ CloseWrite() error }); ok {
-					half.CloseWrite()
-				}
-			}
-			copying.Go(func() { forward(outside, inside) })
-			copying.Go(func() { forward(inside, outside) })
-			copying.Wait()
+			relay.Join(context.Background(), inside, outside)
 		}()
 	}
 }
