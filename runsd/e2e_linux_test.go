@@ -269,7 +269,7 @@ func TestPair(t *testing.T) {
 	server.Dir = t.TempDir()
 	must(t, "tacoserver", server.Start())
 	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
-	c.service = reverseProxy("http://127.0.0.1:8080")
+	c.serve(reverseProxy("http://127.0.0.1:8080"))
 	p := c.start(t, start{args: []string{"--", filepath.Join(os.Getenv(insideVar), "client")}, pid1: true})
 	var got string
 	eventually(t, "an answer of the pair", func() bool {
@@ -688,12 +688,12 @@ func TestUpstreamCut(t *testing.T) {
 		return
 	}
 	c := newCloud(t)
-	c.service = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "1000000")
 		w.Write(make([]byte, 1000))
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
-	})
+	}))
 	p := c.start(t, start{args: []string{"--", "curl", "-sS", "-o", "/dev/null", "http://tacoserver/"}})
 	if _, status := p.wait(); status != 18 && status != 56 {
 		t.Errorf("curl's status %d, want 18: partial file", status)
@@ -739,7 +739,7 @@ func TestSoak(t *testing.T) {
 		must(t, "RUNSD_SOAK", err)
 	}
 	c := newCloud(t)
-	c.service = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	c.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
 	p := c.start(t, start{args: []string{"--", "sh", "-c", "echo ready; read forever || sleep 10000"}})
 	p.line()
 	type figures struct{ rss, fds, threads int }

@@ -50,6 +50,9 @@ func (c *cloud) set(f func()) {
 	f()
 }
 
+// serve makes h the service behind the front door.
+func (c *cloud) serve(h http.Handler) { c.set(func() { c.service = h }) }
+
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
 	c := &cloud{metadata: map[string]int{}, dns: map[string]int{}}
