@@ -492,8 +492,14 @@ func (c *Container) Signal(sig os.Signal) error {
 	return nil
 }
 
-// Kill ends the app, and with it every process of the container, at once.
-func (c *Container) Kill() error { return c.Signal(syscall.SIGKILL) }
+// Kill ends every process of the container at once. The error is
+// [os.ErrProcessDone] when the container has ended.
+//
+// It is the warden that is killed: the kernel then kills all that is in its PID
+// namespace, before any of it has ended. An app that was killed instead would
+// have its connections closed first and its children killed later, and a child
+// with one of those connections would see it break, and answer its own callers.
+func (c *Container) Kill() error { return c.warden.Kill() }
 
 // PID is the app's process id as this process sees it, for a person with ps; 0 if
 // it ended at once.
@@ -514,9 +520,7 @@ func (c *Container) Wait() Exit {
 // the last of them keeps the container's network alive. The error is nil.
 func (c *Container) Close() error {
 	c.closeOnce.Do(func() {
-		// The app first, so that Wait tells it from a lost warden.
 		_ = c.Kill()
-		_ = c.warden.Kill()
 		<-c.done
 		c.release()
 	})

@@ -333,6 +333,27 @@ func TestSignals(t *testing.T) {
 	}
 }
 
+// TestKillIsAtOnce kills a container whose app has connections to a child: the
+// child must not live to see them break.
+func TestKillIsAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 30 {
+		out, errs := newOutput(), newOutput()
+		c := start(t, sandbox.Spec{Args: []string{"/app", "between"}, Stdout: out, Stderr: errs})
+		out.await(t, c, "ready")
+		if err := c.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		c.Wait()
+		if seen := errs.rest(); len(seen) > 0 {
+			t.Fatalf("the child saw %d connections break: %s", len(seen), seen[0])
+		}
+		if err := c.Kill(); !errors.Is(err, os.ErrProcessDone) {
+			t.Errorf("Kill after the end: %v, want %v", err, os.ErrProcessDone)
+		}
+	}
+}
+
 // TestOrphans lets a grandchild become process 1's, as it does in a container: the
 // app reaps it, and there is no other process for it to wait for.
 func TestOrphans(t *testing.T) {

@@ -77,6 +77,10 @@ func main() {
 			}
 		}
 		hold()
+	case "between": // callers and a child, as runsd is
+		between()
+	case "child": // says when its parent's connections break
+		child()
 	case "dial": // address: connects, says what it reads
 		conn, err := net.DialTimeout(args[1], args[2], 10*time.Second)
 		if err != nil {
@@ -322,5 +326,53 @@ func hold() {
 	fmt.Println("ready")
 	for {
 		time.Sleep(time.Hour)
+	}
+}
+
+// between starts a child and holds connections to it.
+func between() {
+	cmd := exec.Command("/app", "child")
+	cmd.Stderr = os.Stderr
+	told, err := cmd.StdoutPipe()
+	if err != nil {
+		panic(err)
+	}
+	if err := cmd.Start(); err != nil {
+		panic(err)
+	}
+	address, err := bufio.NewReader(told).ReadString('\n')
+	if err != nil {
+		panic(err)
+	}
+	for range 50 {
+		conn, err := net.Dial("tcp", strings.TrimSpace(address))
+		if err != nil {
+			panic(err)
+		}
+		if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+			panic(err)
+		}
+	}
+	hold()
+}
+
+func child() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(l.Addr())
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			panic(err)
+		}
+		go func() {
+			_, err := conn.Write([]byte{1})
+			if err == nil {
+				_, err = conn.Read(make([]byte, 1))
+			}
+			fmt.Fprintln(os.Stderr, "broken:", err)
+		}()
 	}
 }
