@@ -3,7 +3,6 @@ package frontdoor
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -85,6 +84,9 @@ type Instance struct {
 	// Transport passes a request on to the container's port, whatever its URL's
 	// host. See [NewTransport].
 	Transport http.RoundTripper
+	// Gone, if set, is called when the instance takes no connections any more,
+	// before it is given back: no request is to be given to it again.
+	Gone func()
 }
 
 // What Acquire reports.
@@ -96,21 +98,3 @@ var (
 	// ErrStartup says that the container didn't start: 503.
 	ErrStartup = errors.New("the container failed to start and listen on its port")
 )
-
-// NewTransport returns a transport to one instance, which dial reaches: HTTP/1.1,
-// or HTTP/2 without TLS.
-func NewTransport(dial func(context.Context) (net.Conn, error), http2 bool) *http.Transport {
-	t := &http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
-		DisableCompression:  true, // what the client asked for is passed on
-		MaxIdleConnsPerHost: 1000, // Cloud Run's highest concurrency
-		// Shorter than the 5 s after which Node.js closes idle connections: a
-		// request that meets such a close would be answered 503.
-		IdleConnTimeout:       2 * time.Second,
-		ExpectContinueTimeout: time.Second,
-		Protocols:             new(http.Protocols),
-	}
-	t.Protocols.SetHTTP1(!http2)
-	t.Protocols.SetUnencryptedHTTP2(http2)
-	return t
-}

@@ -33,6 +33,8 @@ type call struct {
 	credential credential
 	caller     iam.Principal
 	instance   Instance
+	tries      int          // that failed
+	unsent     *unsentError // of the last
 	refusal    Refusal
 }
 
@@ -41,7 +43,9 @@ var (
 	errAnswerTooLarge = errors.New("the answer is too large")
 )
 
-// forward gets an instance and passes the request on.
+// forward gets an instance and passes the request on: to another if the first
+// turns out to be gone before it has seen anything of the request, and never to
+// two.
 func (c *call) forward() {
 	r := c.in
 	websocket := isWebSocket(r.Header)
@@ -56,17 +60,43 @@ func (c *call) forward() {
 	defer cancel()
 	defer context.AfterFunc(c.door.ctx, cancel)()
 
-	instance, release, err := c.door.cfg.Backend.Acquire(ctx, Call{Service: c.service, Tag: c.tag, Request: r})
-	if err != nil {
-		c.refuse(c.noInstance(ctx, err))
-		return
+	release := func() {}
+	defer func() { release() }()
+	for ; ; c.tries++ {
+		if c.unsent == nil || c.unsent.gone {
+			var err error
+			if c.instance, release, err = c.door.cfg.Backend.Acquire(ctx, Call{Service: c.service, Tag: c.tag, Request: r}); err != nil {
+				release = func() {}
+				c.refuse(c.noInstance(ctx, err))
+				return
+			}
+		}
+		c.unsent = nil
+		c.try(r.WithContext(ctx))
+		if c.unsent == nil {
+			return
+		}
+		c.door.log.Debug("request not taken", "service", c.service.Name, "instance", short(c.instance.ID), "error", c.unsent, "trace", c.trace.id)
+		if c.unsent.gone {
+			if c.instance.Gone != nil {
+				c.instance.Gone()
+			}
+			release()
+		}
 	}
-	defer release()
-	c.instance = instance
+}
 
-	r = r.WithContext(ctx)
+// maxTries is how often a request that no container has seen is tried: enough for
+// several instances that end at once, and an end with those that do so whenever
+// they are started.
+const maxTries = 10
+
+// try passes the request on to the instance and its answer to the client; or sets
+// c.unsent, and does neither.
+func (c *call) try(r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
-		c.body = &body{ReadCloser: r.Body, left: -1}
+		// The server closes it when there will be no more tries.
+		c.body = &body{ReadCloser: io.NopCloser(r.Body), left: -1}
 		if !c.service.HTTP2 {
 			c.body.left = c.door.cfg.MaxBody
 		}
@@ -74,7 +104,7 @@ func (c *call) forward() {
 	}
 	proxy := httputil.ReverseProxy{
 		Rewrite:        c.rewrite,
-		Transport:      instance.Transport,
+		Transport:      c.instance.Transport,
 		ModifyResponse: c.modify,
 		ErrorHandler:   c.failed,
 		BufferPool:     buffers,
@@ -158,6 +188,7 @@ func private(cacheControl []string) []string {
 // failed answers when the container didn't. The headers haven't been sent.
 func (c *call) failed(_ http.ResponseWriter, r *http.Request, err error) {
 	ctx := r.Context()
+	unsent, isUnsent := errors.AsType[*unsentError](err)
 	switch {
 	case errors.Is(context.Cause(ctx), errTimeout):
 		c.refuse(c.timedOut())
@@ -173,6 +204,8 @@ func (c *call) failed(_ http.ResponseWriter, r *http.Request, err error) {
 		// The client went: nobody reads the answer. 499 is what the logs show.
 		c.answer.gone = true
 		c.answer.WriteHeader(499)
+	case isUnsent && c.tries+1 < maxTries && (c.body == nil || c.body.abandon()):
+		c.unsent = unsent
 	default:
 		c.refuse(Refusal{
 			Status: http.StatusServiceUnavailable,
@@ -313,9 +346,23 @@ type body struct {
 	read     atomic.Int64
 	tooLarge atomic.Bool
 	broken   atomic.Bool // by the client
+	state    atomic.Int32
 }
 
+// States of a body.
+const (
+	unread = iota
+	begun
+	abandoned
+)
+
+// abandon ends a body for a transport, unless it has begun to read.
+func (b *body) abandon() bool { return b.state.CompareAndSwap(unread, abandoned) }
+
 func (b *body) Read(p []byte) (int, error) {
+	if !b.state.CompareAndSwap(unread, begun) && b.state.Load() == abandoned {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	if b.tooLarge.Load() {
 		return 0, errors.New("the request is too large")
 	}

@@ -221,7 +221,6 @@ func (b *backend) start(t testing.TB, app http.Handler) {
 	}, http2)
 	b.instance = frontdoor.Instance{ID: "00f46b92851d2c5d", Revision: "tacoserver-00001-abc", Transport: tr}
 	t.Cleanup(func() {
-		tr.CloseIdleConnections()
 		b.app.CloseClientConnections()
 		b.app.Close()
 	})
