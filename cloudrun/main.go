@@ -9,7 +9,8 @@
 // runs them as two private services, each with a service account of its own, and
 // prints where they are, one line to paste, and then their logs. tacoclient's
 // account may invoke tacoserver, the developer may invoke tacoclient, and nobody
-// else anything. Ctrl-C ends all of it.
+// else anything. Ctrl-C ends all of it, and gives the instances 10 s to end; a
+// second one gives them none.
 //
 // The other commands ask the platform that runs in another terminal: for an
 // identity token, for the settings that point curl and other programs at it, and

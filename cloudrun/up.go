@@ -10,9 +10,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -76,7 +78,6 @@ func runUp(ctx context.Context, flags *flag.FlagSet, args []string, stdout, stde
 		return err
 	}
 	<-ctx.Done()
-	fmt.Fprintln(stdout, "cloudrun: ending")
 	return nil
 }
 
@@ -139,7 +140,24 @@ type up struct {
 // atClose has f called when the platform ends, the last one first.
 func (u *up) atClose(f func()) { u.closers = append(u.closers, f) }
 
+// close ends the platform. The instances have Cloud Run's 10 s to end, unless
+// there is another Ctrl-C.
 func (u *up) close() {
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
+	closed := make(chan struct{})
+	defer close(closed)
+	if u.platform != nil {
+		go func() {
+			select {
+			case <-again:
+				u.platform.Kill()
+			case <-closed:
+			}
+		}()
+		fmt.Fprintln(u.stdout, "cloudrun: ending; Ctrl-C again ends it at once")
+	}
 	for i := len(u.closers) - 1; i >= 0; i-- {
 		u.closers[i]()
 	}

@@ -409,6 +409,64 @@ func TestCloudrunCommand(t *testing.T) {
 	wantGone(t, containers)
 }
 
+// A second Ctrl-C doesn't wait for a container that doesn't end, and leaves as
+// little as the first.
+func TestCloudrunSecondInterrupt(t *testing.T) {
+	needSandbox(t)
+	runtime := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", runtime)
+	c := startCommand(t, "..", "-addr", "127.0.0.1:0")
+	containers := containersOf(t, c.Process.Pid)
+	mounts := mountsOf(t)
+	// A process that is stopped takes no SIGTERM.
+	stopped := 0
+	for _, pid := range containers {
+		if command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.HasPrefix(string(command), "/app") {
+			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			stopped++
+		}
+	}
+	if stopped < 2 {
+		t.Fatalf("%d apps stopped, want those of two services", stopped)
+	}
+	c.Process.Signal(os.Interrupt)
+	waitFor(t, "the end to begin", func() bool { return strings.Contains(c.out.String(), "cloudrun: ending") })
+	begun := time.Now()
+	c.Process.Signal(os.Interrupt)
+	if err := c.Wait(); err != nil {
+		t.Errorf("after the second Ctrl-C: %v", err)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it ended %v after the second Ctrl-C", took)
+	}
+	wantGone(t, containers)
+	wantNoRun(t, runtime)
+	if left := mountsOf(t); left != mounts {
+		t.Errorf("mounts before: %s\nmounts after: %s", mounts, left)
+	}
+}
+
+// mountsOf are the mounts of this process's namespace.
+func mountsOf(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// wantNoRun waits until a cloudrun has left nothing in the runtime folder.
+func wantNoRun(t *testing.T, runtime string) {
+	t.Helper()
+	waitFor(t, "the run's folder to go", func() bool {
+		left, err := filepath.Glob(filepath.Join(runtime, "*", "run-*"))
+		return err == nil && len(left) == 0
+	})
+}
+
 // kill -9 leaves nothing: no process, and no file.
 func TestCloudrunKilled(t *testing.T) {
 	needSandbox(t)
@@ -419,10 +477,7 @@ func TestCloudrunKilled(t *testing.T) {
 	c.Process.Kill()
 	c.Wait()
 	wantGone(t, containers)
-	waitFor(t, "the run's folder to go", func() bool {
-		left, err := filepath.Glob(filepath.Join(runtime, "*", "run-*"))
-		return err == nil && len(left) == 0
-	})
+	wantNoRun(t, runtime)
 }
 
 // -watch deploys a change as a new revision, without losing a request.

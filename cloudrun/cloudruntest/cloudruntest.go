@@ -410,15 +410,9 @@ func (r *Run) Instances(service string) int { return len(r.platform.Instances(se
 func (r *Run) ScaleToZero(service string) {
 	var stops sync.WaitGroup
 	for _, i := range r.platform.Instances(service) {
-		stops.Go(func() {
-			i.Stop()
-			<-i.Done()
-		})
+		stops.Go(i.Stop)
 	}
 	stops.Wait()
-	for r.Instances(service) > 0 { // the pool hears of it at its own time
-		time.Sleep(time.Millisecond)
-	}
 }
 
 // Kill kills an instance of a service, as running out of memory would. It reports

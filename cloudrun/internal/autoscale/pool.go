@@ -260,11 +260,22 @@ func (p *Pool) start() {
 	p.mu.Unlock()
 
 	<-instance.Done()
+	p.Remove(instance)
+}
+
+// Remove takes an instance out of the pool: it gets no more requests, and its end
+// is the caller's business. It reports false if the instance was out already.
+func (p *Pool) Remove(instance Instance) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m.idle.Stop()
-	p.members = slices.DeleteFunc(p.members, func(other *member) bool { return other == m })
+	i := slices.IndexFunc(p.members, func(m *member) bool { return m.Instance == instance })
+	if i < 0 {
+		return false
+	}
+	p.members[i].idle.Stop()
+	p.members = slices.Delete(p.members, i, i+1)
 	p.scaleUp()
+	return true
 }
 
 // failWaiting fails as many of the waiting requests as an instance would have

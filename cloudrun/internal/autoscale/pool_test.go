@@ -220,6 +220,38 @@ func TestInstanceThatDies(t *testing.T) {
 	})
 }
 
+// An instance that is taken out gets no more requests, and those that it has end.
+func TestRemove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &starter{}
+		p := newPool(t, s, Config{Concurrency: 1, Max: 1})
+		release := acquire(t, p, 1)[0]
+		var waiting sync.WaitGroup
+		waiting.Go(func() { acquire(t, p, 1) })
+		synctest.Wait()
+		first := s.started[0]
+		if !p.Remove(first) || p.Remove(first) {
+			t.Error("Remove doesn't say whether the instance was there")
+		}
+		waiting.Wait() // for the one in its place
+		if n := len(p.Instances()); n != 1 || p.Instances()[0] == Instance(first) {
+			t.Errorf("%d instances run, or the one that was taken out", n)
+		}
+		release()
+		synctest.Wait()
+		select {
+		case <-first.Done():
+			t.Error("it was stopped")
+		default:
+		}
+		first.Stop()
+		synctest.Wait()
+		if len(p.Instances()) != 1 {
+			t.Error("its end took another one out")
+		}
+	})
+}
+
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &starter{}

@@ -186,6 +186,8 @@ func Start(ctx context.Context, id string, spec Spec, doors Doors, stdout, stder
 		close(i.done)
 	}()
 	if err := i.waitForPort(ctx, spec, last); err != nil {
+		// Whoever waits for the start no longer doesn't wait for a good end either.
+		defer context.AfterFunc(ctx, i.Kill)()
 		i.Stop()
 		return nil, err
 	}

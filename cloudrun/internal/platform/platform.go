@@ -74,6 +74,8 @@ type Platform struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup // revisions that drain
+	killed context.Context
+	kill   context.CancelFunc
 
 	mu       sync.Mutex
 	services map[string]*service
@@ -115,6 +117,7 @@ func New(config Config) (*Platform, error) {
 		faults:    make(map[string][]metadata.Fault),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.killed, p.kill = context.WithCancel(context.Background())
 	p.Door = frontdoor.New(frontdoor.Config{
 		ProjectNumber: config.ProjectNumber,
 		ProjectHash:   config.ProjectHash,
@@ -317,6 +320,10 @@ func (p *Platform) Close() {
 	_ = p.names.Close()
 }
 
+// Kill has Close, which may be waiting in another goroutine, give the instances
+// no more time to end.
+func (p *Platform) Kill() { p.kill() }
+
 // URL returns the service's first URL.
 func (p *Platform) URL(name string) string {
 	return p.Door.URLs(name, p.Region)[0]
@@ -344,9 +351,25 @@ func (p *Platform) Instances(name string) []Instance {
 	}
 	var all []Instance
 	for _, i := range r.pool.Instances() {
-		all = append(all, i.(Instance))
+		all = append(all, pooled{i.(Instance), r.pool})
 	}
 	return all
+}
+
+// pooled is an instance that gets no more requests when it is to end.
+type pooled struct {
+	Instance
+	pool *autoscale.Pool
+}
+
+func (i pooled) Stop() {
+	i.pool.Remove(i.Instance)
+	i.Instance.Stop()
+}
+
+func (i pooled) Kill() {
+	i.pool.Remove(i.Instance)
+	i.Instance.Kill()
 }
 
 // revision returns the revision that serves a service's requests, or those for a
@@ -388,7 +411,13 @@ func (p *Platform) Acquire(ctx context.Context, call frontdoor.Call) (frontdoor.
 		i, release, err := r.pool.Acquire(ctx)
 		switch start := (*autoscale.StartError)(nil); {
 		case err == nil:
-			return i.(Instance).door(), release, nil
+			way := i.(Instance).door()
+			way.Gone = func() {
+				if r.pool.Remove(i) {
+					go i.Stop() // as a rule it has ended already
+				}
+			}
+			return way, release, nil
 		case errors.Is(err, autoscale.ErrClosed):
 			continue // another revision has taken over
 		case errors.Is(err, autoscale.ErrAtMax):

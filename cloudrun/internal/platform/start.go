@@ -52,8 +52,10 @@ func (p *Platform) start(ctx context.Context, service string, r *revision) (auto
 		return nil, err
 	}
 	p.Log.Debug("instance started", "service", service, "revision", r.name, "instance", id)
+	spare := context.AfterFunc(p.killed, i.Kill)
 	go func() {
 		<-i.Done()
+		spare()
 		stdout.Close()
 		stderr.Close()
 		p.Log.Debug("instance ended", "service", service, "revision", r.name, "instance", id, "exit", i.Exit())
@@ -76,7 +78,7 @@ func (p *Platform) SetMetadataFaults(service string, faults ...metadata.Fault) {
 	p.faults[service] = faults
 	p.mu.Unlock()
 	for _, i := range p.Instances(service) {
-		if c, ok := i.(*contained); ok {
+		if c, ok := i.(pooled).Instance.(*contained); ok {
 			c.metadata.SetFaults(faults...)
 		}
 	}
