@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -218,70 +219,178 @@ func (r *recorder) Fatal(args ...any) {
 	panic(r)
 }
 
-// 10,000 requests by 80 callers through the whole chain, while an instance is
-// killed and both services get new revisions: each has one answer, and only those
-// of the killed instance fail.
+// 10,000 requests by 80 callers through the whole chain, while an instance of each
+// service is killed and both get new revisions: each has one answer and reaches
+// each app once at most, and only those inside a killed instance fail.
 func TestCloudrunUnderLoad(t *testing.T) {
 	run := startTaco(t)
-	const requests, callers = 10_000, 80
+	const requests, callers, concurrency = 10_000, 80, 80
+	var seen chain
+	defer run.FollowLogs(seen.note)()
 	client := run.Client(developer)
-	var sent, good, lost atomic.Int64
-	var others sync.Map
-	half := make(chan struct{})
+	answers := make([]string, requests)
+	whys := make([]string, requests)
+	var sent atomic.Int64
+	kill, deploy := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
 			for {
-				n := sent.Add(1)
-				if n > requests {
+				n := int(sent.Add(1)) - 1
+				switch {
+				case n >= requests:
 					return
-				}
-				if n == requests/2 {
-					close(half)
+				case n == requests/4:
+					close(kill)
+				case n == requests/2:
+					close(deploy)
 				}
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://tacoclient/", nil)
 				if err != nil {
 					t.Error(err)
 					return
 				}
+				req.Header.Set("Traceparent", "00-"+traceID(n)+"-00f067aa0ba902b7-01")
 				resp, err := client.Do(req)
 				if err != nil {
-					others.Store(err.Error(), true)
+					answers[n] = err.Error()
 					continue
 				}
 				body, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
-				switch {
-				case err == nil && resp.StatusCode == 200 && string(body) == eaten[4:]:
-					good.Add(1)
-				case err == nil && resp.StatusCode == 503:
-					lost.Add(1)
-				case err == nil && resp.StatusCode == 502 && strings.Contains(string(body), "the connection broke"):
-					lost.Add(1) // of the killed instance too: its runsd was gone a moment before its app
-				default:
-					others.Store(fmt.Sprintf("%d %s %v", resp.StatusCode, body, err), true)
+				answers[n] = fmt.Sprintf("%d %s", resp.StatusCode, body)
+				if err != nil {
+					answers[n] += err.Error()
 				}
+				whys[n] = resp.Header.Get("X-Cloudrun-Why")
 			}
 		})
 	}
 	begun := time.Now()
-	<-half
-	server, front := taco(t)
-	run.Deploy(server, front)
+	<-kill
 	if !run.Kill("tacoclient") {
-		t.Error("there was no instance to kill")
+		t.Error("there was no tacoclient to kill")
 	}
-	wg.Wait()
-	others.Range(func(what, _ any) bool {
-		t.Errorf("answer: %v", what)
-		return true
+	<-deploy
+	var deployed sync.WaitGroup
+	deployed.Go(func() {
+		server, front := taco(t)
+		run.Deploy(server, front)
 	})
-	// The killed instance loses what it has, and what it is given before its end
-	// is noticed.
-	if good.Load()+lost.Load() != requests || lost.Load() > 2*callers {
-		t.Errorf("%d good answers and %d of the killed instance, of %d", good.Load(), lost.Load(), requests)
+	if !run.Kill("tacoserver") {
+		t.Error("there was no tacoserver to kill")
 	}
-	t.Logf("%d good, %d lost with the killed instance, second half in %v", good.Load(), lost.Load(), time.Since(begun).Round(time.Millisecond))
+	deployed.Wait()
+	wg.Wait()
+	took := time.Since(begun)
+
+	var good []int
+	const broken = "connection to the instance had an error: instance "
+	lost := map[string]int{}
+	killed := map[string]bool{}
+	for n, answer := range answers {
+		why, service := whys[n], "tacoclient"
+		switch {
+		case answer == eaten:
+			good = append(good, n)
+			continue
+		case answer == "502 tacoserver failed (status 503)\n":
+			// The 503 was tacoclient's to see.
+			service = "tacoserver"
+			why = seen.refused(t, n)
+		case answer != "503 Service Unavailable":
+			t.Errorf("request %d: %s", n, answer)
+			continue
+		}
+		_, instance, ok := strings.Cut(why, broken)
+		if !ok || !strings.Contains(instance, " of "+service+"-") {
+			t.Errorf("request %d: %s: refused with %q", n, answer, why)
+		}
+		lost[service]++
+		instance, _, _ = strings.Cut(instance, ":")
+		killed[instance] = true
+	}
+	for service, n := range lost {
+		if n > concurrency {
+			t.Errorf("%d requests lost with an instance of %s, which has %d at once", n, service, concurrency)
+		}
+	}
+	if len(killed) > 2 {
+		t.Errorf("requests lost in other instances than the two that were killed: %v", killed)
+	}
+	for _, service := range []string{"tacoclient", "tacoserver"} {
+		waitFor(t, service+"'s log of every answer", func() bool { return seen.all(service, good) })
+		if twice := seen.twice(service); len(twice) > 0 {
+			t.Errorf("%d requests reached %s more than once, %s for one", len(twice), service, twice[0])
+		}
+	}
+	t.Logf("%d good, lost with the killed instances: %v, in %v", len(good), lost, took.Round(time.Millisecond))
+}
+
+// traceID is the trace of the n-th request.
+func traceID(n int) string { return fmt.Sprintf("%032x", n+1) }
+
+// A chain is what the logs say of requests, by their traces.
+type chain struct {
+	mu      sync.Mutex
+	reached map[string]int    // by service and trace
+	whys    map[string]string // by trace: the platform's reason for a 503 of tacoserver
+}
+
+// note takes a line of the log.
+func (c *chain) note(l cloudruntest.Log) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reached == nil {
+		c.reached, c.whys = make(map[string]int), make(map[string]string)
+	}
+	if strings.HasPrefix(l.Message, "request from ") {
+		c.reached[l.Service+" "+l.Trace[strings.LastIndexByte(l.Trace, '/')+1:]]++
+	}
+	if l.Service == "cloudrun" && l.Message == "request refused" {
+		var refusal struct {
+			Status           int
+			Why, Host, Trace string
+		}
+		if json.Unmarshal([]byte(l.Line), &refusal) == nil && refusal.Status == 503 && strings.HasPrefix(refusal.Host, "tacoserver-") {
+			c.whys[refusal.Trace] = refusal.Why
+		}
+	}
+}
+
+// refused is why the front door refused tacoclient the n-th request's call.
+func (c *chain) refused(t *testing.T, n int) (why string) {
+	waitFor(t, "the reason of a 503", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		why = c.whys[traceID(n)]
+		return why != ""
+	})
+	return why
+}
+
+// all says whether a service has logged all of the requests.
+func (c *chain) all(service string, requests []int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range requests {
+		if c.reached[service+" "+traceID(n)] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// twice are the traces of the requests that reached a service more than once.
+func (c *chain) twice(service string) (traces []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, times := range c.reached {
+		if trace, ok := strings.CutPrefix(key, service+" "); ok && times > 1 {
+			traces = append(traces, trace)
+		}
+	}
+	return traces
 }
 
 // command is a running cloudrun.

@@ -449,17 +449,28 @@ type Log struct {
 	Line string
 }
 
-// Logs returns what a service has written so far, oldest first; "cloudrun" is the
-// platform itself, which tells what it refuses and why.
+func logOf(e logs.Entry) Log {
+	return Log{
+		Service: e.Service, Revision: e.Revision, Instance: e.Instance,
+		Severity: e.Severity, Message: e.Message, Trace: e.Trace, Line: e.Line,
+	}
+}
+
+// Logs returns the newest lines that a service has written, oldest first: of all
+// services together 10,000 are kept. "cloudrun" is the platform itself, which
+// tells what it refuses and why.
 func (r *Run) Logs(service string) []Log {
 	var all []Log
 	for _, e := range r.platform.Logs.Entries(func(e logs.Entry) bool { return e.Service == service }) {
-		all = append(all, Log{
-			Service: e.Service, Revision: e.Revision, Instance: e.Instance,
-			Severity: e.Severity, Message: e.Message, Trace: e.Trace, Line: e.Line,
-		})
+		all = append(all, logOf(e))
 	}
 	return all
+}
+
+// FollowLogs has f called with each line of all services from now on, one at a
+// time, until the returned function is called. f must not use the run.
+func (r *Run) FollowLogs(f func(Log)) (stop func()) {
+	return r.platform.Logs.Follow(func(e logs.Entry) { f(logOf(e)) })
 }
 
 // WaitForLog returns the first line of a service with text in it, once there is
