@@ -567,11 +567,11 @@ func mountsOf(t *testing.T) string {
 	return string(text)
 }
 
-// wantNoRun waits until a cloudrun has left nothing in the runtime folder.
+// wantNoRun waits until no cloudrun has left anything in the runtime folder.
 func wantNoRun(t *testing.T, runtime string) {
 	t.Helper()
 	waitFor(t, "the run's folder to go", func() bool {
-		left, err := filepath.Glob(filepath.Join(runtime, "*", "run-*"))
+		left, err := os.ReadDir(runtime)
 		return err == nil && len(left) == 0
 	})
 }

@@ -75,11 +75,16 @@ func base() (string, error) {
 // NewDir makes a folder for a platform, which is removed when this process ends,
 // however it ends, or close is called.
 func NewDir() (dir string, close func(), err error) {
-	parent, err := base()
-	if err != nil {
-		return "", nil, err
+	for range 10 {
+		var parent string
+		if parent, err = base(); err != nil {
+			return "", nil, err
+		}
+		// Another platform that ends just now may take parent away again.
+		if dir, err = os.MkdirTemp(parent, "run-"); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
-	dir, err = os.MkdirTemp(parent, "run-")
 	if err != nil {
 		return "", nil, err
 	}
@@ -88,10 +93,14 @@ func NewDir() (dir string, close func(), err error) {
 		os.RemoveAll(dir)
 		return "", nil, err
 	}
-	return dir, func() {
-		remove()
-		os.Remove(parent) // if no other platform runs
-	}, nil
+	return dir, remove, nil
+}
+
+// removeDir removes a platform's folder, and the one above it if no other platform
+// runs.
+func removeDir(dir string) {
+	os.RemoveAll(dir)
+	os.Remove(filepath.Dir(dir))
 }
 
 // Publish writes run's file, with a new secret, and returns run.

@@ -2,14 +2,11 @@
 
 package control
 
-import (
-	"io/fs"
-	"os"
-)
+import "io/fs"
 
 // removeAtEnd removes dir when close is called.
 func removeAtEnd(dir string) (close func(), err error) {
-	return func() { os.RemoveAll(dir) }, nil
+	return func() { removeDir(dir) }, nil
 }
 
 func ownedByUs(fs.FileInfo) bool { return true }

@@ -20,7 +20,7 @@ const janitor = "otorun-cloudrun-janitor"
 func init() {
 	if len(os.Args) == 2 && os.Args[0] == janitor {
 		io.Copy(io.Discard, os.Stdin) // to the end of the other process
-		os.RemoveAll(os.Args[1])
+		removeDir(os.Args[1])
 		os.Exit(0)
 	}
 }
