@@ -22,7 +22,16 @@ func Commands(ctx context.Context, dir, out string, packages ...string) error {
 	args := append([]string{"build", "-trimpath", "-o", out + string(filepath.Separator)}, packages...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	// What is broken off may leave its temporary folder behind.
+	temp, err := os.MkdirTemp(os.Getenv("GOTMPDIR"), "otorun-build-")
+	if err != nil {
+		return fmt.Errorf("build %s: %w", strings.Join(packages, " "), err)
+	}
+	defer os.RemoveAll(temp)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOTMPDIR="+temp)
+	// So that the compilers which it runs have ended when it has.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
 	if text, err := cmd.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

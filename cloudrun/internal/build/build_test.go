@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func write(t *testing.T, name, text string) {
@@ -92,5 +94,34 @@ func TestWatch(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// A build that is broken off leaves no temporary folder.
+func TestCommandsBrokenOff(t *testing.T) {
+	dir, out, temp := module(t), t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	t.Setenv("GOCACHE", t.TempDir()) // so that there is something to do
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- Commands(ctx, dir, out, "./cmd/hello") }()
+	for begun := false; !begun; time.Sleep(time.Millisecond) {
+		found, err := filepath.Glob(filepath.Join(temp, "*", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun = len(found) > 0
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended too early: %v", err)
+		default:
+		}
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Commands = %v, want %v", err, context.Canceled)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
