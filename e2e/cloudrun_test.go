@@ -667,7 +667,7 @@ func TestCloudrunUnprivileged(t *testing.T) {
 	if err := os.WriteFile(own, text, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), own, "-test.v", "-test.run", "^TestCloudrun(Callers|Trace|BindingTakenAway|FromZero|FailedStart|Metadata|UnderLoad)$")
+	cmd := exec.CommandContext(t.Context(), own, "-test.v", "-test.run", "^TestCloudrun(Callers|Trace|BindingTakenAway|FromZero|FailedStart|Metadata|UnderLoad|NothingIsLeft|KilledTest)$")
 	cmd.Dir = os.TempDir()
 	cmd.Env = []string{staticEnv + "=" + dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -675,7 +675,7 @@ func TestCloudrunUnprivileged(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if n := strings.Count(string(out), "--- PASS: TestCloudrun"); n != 7 {
-		t.Errorf("%d tests passed, want 7:\n%s", n, out)
+	if n := strings.Count(string(out), "\n--- PASS: TestCloudrun"); n != 9 {
+		t.Errorf("%d tests passed, want 9:\n%s", n, out)
 	}
 }

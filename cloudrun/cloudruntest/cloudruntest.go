@@ -36,6 +36,7 @@ import (
 	"time"
 
 	"github.com/amammay/otorun/cloudrun/internal/build"
+	"github.com/amammay/otorun/cloudrun/internal/control"
 	"github.com/amammay/otorun/cloudrun/internal/iam"
 	"github.com/amammay/otorun/cloudrun/internal/identity"
 	"github.com/amammay/otorun/cloudrun/internal/instance"
@@ -236,7 +237,13 @@ func (r *Run) container(s Service) instance.Spec {
 func (r *Run) build(pkg string) string {
 	r.t.Helper()
 	if r.bin == "" {
-		r.bin = r.t.TempDir()
+		// Not the test's own folder, which is left behind if the test is killed.
+		dir, remove, err := control.NewDir()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(remove)
+		r.bin = dir
 	}
 	dir, err := exec.CommandContext(r.t.Context(), "go", "list", "-f", "{{.Dir}}", pkg).Output()
 	if err != nil {

@@ -5,9 +5,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -176,69 +173,4 @@ func TestPackage(t *testing.T) {
 	if l := run.WaitForLog("tacoserver", "request from"); l.Trace == "" || l.Revision == "" || l.Severity != "INFO" {
 		t.Errorf("log %+v", l)
 	}
-}
-
-// What a platform has of the machine.
-type holdings struct{ descriptors, children, mounts, goroutines int }
-
-func count(t *testing.T) holdings {
-	t.Helper()
-	descriptors, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skip("this system has no /proc")
-	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	children := 0
-	tasks, err := filepath.Glob("/proc/self/task/*/children")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range tasks {
-		if text, err := os.ReadFile(file); err == nil {
-			children += len(strings.Fields(string(text)))
-		}
-	}
-	return holdings{len(descriptors), children, strings.Count(string(mounts), "\n"), runtime.NumGoroutine()}
-}
-
-// 200 platforms, each with a service in a container that is called, leave no
-// process, mount, descriptor or goroutine.
-func TestNothingIsLeft(t *testing.T) {
-	if err := cloudruntest.Available(); err != nil {
-		t.Skip(err)
-	}
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin, "github.com/amammay/otorun/server")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	once := func(name string, kill bool) {
-		t.Run(name, func(t *testing.T) {
-			run := cloudruntest.Start(t, cloudruntest.Service{Name: "tacoserver", Command: filepath.Join(bin, "server"), Invokers: []string{"allUsers"}})
-			if got := get(t, run.Client(""), "http://tacoserver/health"); !strings.HasPrefix(got, "200") {
-				t.Error(got)
-			}
-			if kill {
-				run.Kill("tacoserver")
-			}
-		})
-	}
-	once("first", false)
-	before := count(t)
-	for i := range 200 {
-		once(fmt.Sprint(i), i%4 > 0) // to end in good order takes a while
-	}
-	var after holdings
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		// Goroutines and connections of the last one end by themselves.
-		after = count(t)
-		if after.descriptors <= before.descriptors && after.children <= before.children && after.mounts <= before.mounts && after.goroutines <= before.goroutines {
-			return
-		}
-	}
-	t.Errorf("before: %+v, after 200 platforms: %+v", before, after)
 }
