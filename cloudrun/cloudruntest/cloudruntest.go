@@ -75,6 +75,10 @@ type Service struct {
 	// Root is to run it as root.
 	UID  int
 	Root bool
+	// HTTP2 says that it speaks HTTP/2 without TLS, as a gRPC server does.
+	HTTP2 bool
+	// CustomAudiences are accepted in tokens besides the service's URLs.
+	CustomAudiences []string
 	// Tag gives the revision a URL of its own, and NoTraffic leaves the service's
 	// requests to the one before it.
 	Tag       string
@@ -185,13 +189,15 @@ func (r *Run) Deploy(services ...Service) {
 			MaxInstances: s.MaxInstances,
 			IdleAfter:    s.IdleAfter,
 			Timeout:      s.Timeout,
+			HTTP2:        s.HTTP2,
 		}
 		if s.Handler == nil {
 			template.Container = r.container(s)
 		}
 		deploys.Go(func() {
 			errs[i] = r.platform.Deploy(r.t.Context(), platform.Service{
-				Name: s.Name, Account: r.account(s.Name), Tag: s.Tag, NoTraffic: s.NoTraffic, Template: template,
+				Name: s.Name, Account: r.account(s.Name), CustomAudiences: s.CustomAudiences,
+				Tag: s.Tag, NoTraffic: s.NoTraffic, Template: template,
 			})
 		})
 	}

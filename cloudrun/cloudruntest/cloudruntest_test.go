@@ -121,6 +121,20 @@ func TestDeployAgain(t *testing.T) {
 	}
 }
 
+func TestHTTP2AndCustomAudience(t *testing.T) {
+	t.Parallel()
+	const audience = "https://shop.example.com"
+	run := cloudruntest.Start(t, cloudruntest.Service{
+		Name: "shop", HTTP2: true, CustomAudiences: []string{audience}, Invokers: []string{"user:" + ana},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) }),
+	})
+	for to, want := range map[string]string{audience: "200 HTTP/2.0", run.URL("shop"): "200 HTTP/2.0", "https://other.example.com": "401"} {
+		if got := get(t, run.Client(""), "http://shop/", "Authorization", "Bearer "+run.Token(ana, to)); !strings.HasPrefix(got, want) {
+			t.Errorf("with a token for %s: %s, want %s", to, got, want)
+		}
+	}
+}
+
 // A revision with a tag is at its own URL, and gets no other requests if it isn't
 // to.
 func TestTag(t *testing.T) {
