@@ -19,6 +19,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -48,9 +49,10 @@ const (
 	// maxHead is the size that a head may have, and roughly what it may take while
 	// it arrives.
 	maxHead = 1 << 20
-	// maxUnsent is how much may wait for the socket. Streams wait when there is
-	// more, and what is more than twice that is answers to a flood.
+	// maxUnsent is how much may wait for the socket before bodies wait for it too,
+	// maxFlood what only answers to a flood of frames come to.
 	maxUnsent = 1 << 20
+	maxFlood  = 16 << 20
 	// presumedStreams is how many the other end is taken to allow until it says.
 	presumedStreams = 100
 	goodbyeLimit    = 100 * time.Millisecond
@@ -219,6 +221,10 @@ func (c *Conn) fail(err error) {
 // end says goodbye and closes the connection. wmu is held.
 func (c *Conn) end() {
 	_, _ = c.nc.Write(c.goodbye)
+	if tc, ok := c.nc.(*tls.Conn); ok {
+		tc.NetConn().Close() // TLS's own goodbye could wait for seconds
+		return
+	}
 	c.nc.Close()
 }
 
@@ -231,7 +237,7 @@ func (c *Conn) flush() {
 		return
 	}
 	if c.writing {
-		flooded := len(c.unsent) > 2*maxUnsent
+		flooded := len(c.unsent) > maxFlood
 		c.wmu.Unlock()
 		if flooded {
 			c.fail(&connError{errEnhanceYourCalm, "more to answer than it takes"})

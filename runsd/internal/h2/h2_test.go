@@ -26,6 +26,12 @@ import (
 // door starts net/http's server of HTTP/2 and returns a connection to it.
 func door(t *testing.T, cfg http.HTTP2Config, h http.HandlerFunc) *h2.Conn {
 	t.Helper()
+	_, c := startDoor(t, cfg, h)
+	return c
+}
+
+func startDoor(t testing.TB, cfg http.HTTP2Config, h http.HandlerFunc) (*httptest.Server, *h2.Conn) {
+	t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	s.EnableHTTP2 = true
 	s.Config.HTTP2 = &cfg
@@ -44,7 +50,7 @@ func door(t *testing.T, cfg http.HTTP2Config, h http.HandlerFunc) *h2.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return c
+	return s, c
 }
 
 func request(ctx context.Context, method, path string) *http.Request {
@@ -258,7 +264,7 @@ func TestManyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
-			for j := range 50 {
+			for j := range 20 {
 				path := fmt.Sprintf("/%d/%d", i, j)
 				if !c.Reserve() {
 					t.Errorf("no stream for the %dth of 100", i)
@@ -299,7 +305,7 @@ func TestSlowReader(t *testing.T) {
 		io.WriteString(w, "quick")
 	})
 	var slow []*http.Response
-	for range 40 { // more than the connection's window in all
+	for range 20 { // more than the connection's window in all
 		resp, err := send(t, c, request(t.Context(), "GET", "/endless"), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -311,7 +317,7 @@ func TestSlowReader(t *testing.T) {
 		t.Error(got)
 	}
 	for _, resp := range slow {
-		if n, err := io.CopyN(io.Discard, resp.Body, 3<<20); err != nil {
+		if n, err := io.CopyN(io.Discard, resp.Body, 2<<20); err != nil {
 			t.Errorf("after %d bytes: %v", n, err)
 		}
 		resp.Body.Close()
