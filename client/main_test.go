@@ -220,7 +220,7 @@ func TestFailures(t *testing.T) {
 			wantStatus: 503, want: "tacoserver can't answer now: try again later", severity: "ERROR", cause: "no store",
 		},
 		{
-			name: "full", tacoserver: says(429, `{"error":"no room","code":"resource_exhausted"}`),
+			name: "full", tacoserver: says(507, `{"error":"no room","code":"resource_exhausted"}`),
 			wantStatus: 507, want: "tacoserver has no room left", severity: "ERROR", cause: "no room",
 		},
 		{

@@ -95,9 +95,15 @@ func start(t *testing.T, name string, settings ...string) *process {
 // startFile is start for a command that was built elsewhere.
 func startFile(t *testing.T, file string, settings ...string) *process {
 	t.Helper()
-	name := filepath.Base(file)
-	p := &process{t: t, name: name, cmd: exec.Command(file), read: make(chan struct{})}
-	p.cmd.Env = append([]string{"PORT=0", "TACO_DB=" + filepath.Join(t.TempDir(), "tacos.db")}, settings...)
+	cmd := exec.Command(file)
+	cmd.Env = append([]string{"PORT=0", "TACO_DB=" + filepath.Join(t.TempDir(), "tacos.db")}, settings...)
+	return startCmd(t, filepath.Base(file), cmd)
+}
+
+// startCmd is start for a command with its environment.
+func startCmd(t *testing.T, name string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, name: name, cmd: cmd, read: make(chan struct{})}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"syscall"
 	"time"
 
@@ -82,7 +83,7 @@ func sizeOf(e eaters.Eater) int {
 // failure is what the caller is told of a store's error. The error itself is for
 // the log.
 func failure(err error) error {
-	code, message := otohttp.Internal, "the store of what is eaten failed"
+	code, message, status := otohttp.Internal, "the store of what is eaten failed", 0
 	switch {
 	case errors.Is(err, context.Canceled):
 		code, message = otohttp.Canceled, "the call was given up"
@@ -91,7 +92,8 @@ func failure(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		code, message = otohttp.DeadlineExceeded, "the store of what is eaten took too long to answer"
 	case errors.Is(err, syscall.ENOSPC):
-		code, message = otohttp.ResourceExhausted, "there is no room left to keep what is eaten"
+		// The code's own status, 429, would blame the caller.
+		code, message, status = otohttp.ResourceExhausted, "there is no room left to keep what is eaten", http.StatusInsufficientStorage
 	}
-	return otohttp.Errorf(code, "%s", message).WithCause(err)
+	return &otohttp.Error{Code: code, Message: message, Status: status, Cause: err}
 }
