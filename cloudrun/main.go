@@ -1,6 +1,6 @@
 // Cloudrun is a Cloud Run on this machine.
 //
-//	go run ./cloudrun [up] [-addr 127.0.0.1:PORT] [-watch] [-door HOST:PORT] [-project P] [-region R]
+//	go run ./cloudrun [up] [-addr 127.0.0.1:PORT] [-watch] [-firestore] [-door HOST:PORT] [-project P] [-region R]
 //	go run ./cloudrun token [-audience A] [-as EMAIL]
 //	go run ./cloudrun env
 //	go run ./cloudrun why [-as EMAIL] SERVICE
@@ -9,7 +9,8 @@
 // runs them as two private services, each with a service account of its own, and
 // prints where they are, one line to paste, and then their logs. tacoclient's
 // account may invoke tacoserver, the developer may invoke tacoclient, and nobody
-// else anything. Ctrl-C ends all of it.
+// else anything. Ctrl-C ends all of it. With -firestore the instances keep what is
+// eaten in a Firestore emulator, which has it in memory until all ends.
 //
 // The other commands ask the platform that runs in another terminal: for an
 // identity token, for the settings that point curl and other programs at it, and
@@ -39,7 +40,7 @@ func main() {
 }
 
 const usage = `usage:
-  cloudrun [up] [-addr HOST:PORT] [-watch] [-door HOST:PORT] [-project ID] [-region REGION]
+  cloudrun [up] [-addr HOST:PORT] [-watch] [-firestore] [-door HOST:PORT] [-project ID] [-region REGION]
   cloudrun token [-audience URL] [-as EMAIL]   an identity token of the running platform
   cloudrun env                                 settings that point curl and other programs at it
   cloudrun why [-as EMAIL] SERVICE             would this call be let in, and if not, what mends it

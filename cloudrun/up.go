@@ -55,6 +55,7 @@ func runUp(ctx context.Context, flags *flag.FlagSet, args []string, stdout, stde
 	watch := flags.Bool("watch", false, "deploy anew when a source file changes")
 	project := flags.String("project", "", "`id` of the project (default local-project)")
 	region := flags.String("region", "", "`region` of the services (default us-central1)")
+	firestore := flags.Bool("firestore", false, "start the Firestore emulator of the installed SDK, and keep what is eaten in it")
 	var doors list
 	flags.Var(&doors, "door", "`HOST:PORT` outside that the services may connect to, a database say; may be given again")
 	if err := parse(flags, args, 0); err != nil {
@@ -69,6 +70,11 @@ func runUp(ctx context.Context, flags *flag.FlagSet, args []string, stdout, stde
 	}
 	u := &up{watch: *watch, doors: doors, stdout: stdout, console: logs.NewConsole(stdout, isTerminal(stdout)), listener: l}
 	defer u.close()
+	if *firestore {
+		if err := u.startFirestore(ctx); err != nil {
+			return err
+		}
+	}
 	if err := u.start(ctx, platform.Config{ProjectID: *project, Region: *region}); err != nil {
 		if ctx.Err() != nil {
 			return nil // Ctrl-C before all was up
@@ -123,6 +129,7 @@ func isTerminal(w io.Writer) bool {
 type up struct {
 	watch    bool
 	doors    []string
+	env      []string // of the instances
 	stdout   io.Writer
 	console  *logs.Console
 	listener net.Listener
@@ -262,6 +269,7 @@ func (u *up) deploy(ctx context.Context, bin string) error {
 					UID:     nonroot,
 					GID:     nonroot,
 					Outside: u.doors,
+					Env:     u.env,
 					Files: []sandbox.File{
 						{Path: "/runsd", Source: filepath.Join(bin, "runsd")},
 						{Path: "/app", Source: filepath.Join(bin, filepath.Base(d.command))},

@@ -164,6 +164,12 @@ func (e *Emulator) Close() {
 	<-e.done
 }
 
+// Installed returns nil if there is an emulator to start.
+func Installed() error {
+	_, _, err := find()
+	return err
+}
+
 // find returns the emulator's jar and the java to run it with.
 func find() (jar, java string, err error) {
 	gcloud, err := exec.LookPath("gcloud")

@@ -43,7 +43,7 @@ func TestAddressInUse(t *testing.T) {
 }
 
 func TestGivenUp(t *testing.T) {
-	emulatortest.Start(t) // so that it is installed
+	emulatortest.Need(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := firestoreemulator.Start(ctx); !errors.Is(err, context.Canceled) {
