@@ -18,9 +18,9 @@ import (
 // one that is about to end, say.
 const lockTimeout = 500 * time.Millisecond
 
-// Open opens the file, or makes it and its folder. It reads all of it, which
-// takes a tenth of a second for some ten thousand eaters: a file that is damaged
-// anywhere is refused, and left as it is.
+// Open opens the file, or makes it and its folder. It reads all of it, so it takes
+// as long as the file is large: one that is damaged anywhere is refused, and left
+// as it is.
 func Open(path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of %s: %w", path, err)

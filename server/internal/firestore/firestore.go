@@ -7,7 +7,8 @@
 // There is a document for each in the collection eaters. To write it takes one
 // call and no transaction: it is replaced as a whole, and the time of the last
 // meal is the document's update time, which Firestore leaves alone if a write
-// changes nothing. The list is in the order of one field, the [eaters.Rank], so
+// changes nothing (https://cloud.google.com/firestore/docs/reference/rest/v1/WriteResult).
+// The list is in the order of one field, the [eaters.Rank], so
 // that no index has to be made.
 //
 // FIRESTORE_EMULATOR_HOST is honoured, as by all of Google's clients.
