@@ -144,7 +144,7 @@ func TestDoesNotStart(t *testing.T) {
 			t.Parallel()
 			s := spec(t, tt.what)
 			if tt.what == "loopback" {
-				s.StartupTimeout = time.Second
+				s.Startup.Period = time.Second
 			}
 			_, err := start(t, s)
 			e, ok := errors.AsType[*StartupError](err)
@@ -158,11 +158,11 @@ func TestDoesNotStart(t *testing.T) {
 func TestStartupPath(t *testing.T) {
 	t.Parallel()
 	s := spec(t, "serve")
-	s.StartupPath = "/ready" // has success the third time
+	s.Startup = Probe{Path: "/ready", Period: 10 * time.Millisecond, Timeout: 10 * time.Second, Failures: 1000} // has success the third time
 	if _, err := start(t, s); err != nil {
 		t.Error(err)
 	}
-	s.StartupPath, s.StartupTimeout = "/nowhere", 2*time.Second
+	s.Startup.Path, s.Startup.Failures = "/nowhere", 3
 	if _, err := start(t, s); err == nil || !strings.Contains(err.Error(), "GET /nowhere: 404 Not Found") {
 		t.Errorf("Start = %v", err)
 	}
