@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -155,14 +156,10 @@ func Start(ctx context.Context, id string, spec Spec, doors Doors, stdout, stder
 		GID:      spec.GID,
 		Hostname: "localhost",
 		Root:     spec.Root,
-		Files: append([]sandbox.File{
-			{Path: "/etc/resolv.conf", Data: []byte("nameserver " + metadataAddr.String() + "\nsearch google.internal\n")},
-			{Path: "/etc/hosts", Data: []byte(hosts)},
-			{Path: "/etc/ssl/certs/ca-certificates.crt", Data: spec.CABundle},
-		}, spec.Files...),
-		Listen: listen,
-		Stdout: io.MultiWriter(last, stdout),
-		Stderr: io.MultiWriter(last, stderr),
+		Files:    slices.Concat(platformFiles(hosts, spec.CABundle), spec.Files),
+		Listen:   listen,
+		Stdout:   io.MultiWriter(last, stdout),
+		Stderr:   io.MultiWriter(last, stderr),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start a container of %s: %w", spec.Revision, err)
@@ -190,6 +187,28 @@ func Start(ctx context.Context, id string, spec Spec, doors Doors, stdout, stder
 		go i.keepAlive(spec.Liveness.withDefaults())
 	}
 	return i, nil
+}
+
+// otherBundles are where other distributions than Debian, whose place is always
+// filled, have the certificates that programs trust.
+var otherBundles = []string{
+	"/etc/ssl/cert.pem",                                 // Alpine
+	"/etc/pki/tls/certs/ca-bundle.crt",                  // Fedora, RHEL
+	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // the same, where the link leads
+	"/etc/ssl/ca-bundle.pem",                            // openSUSE
+}
+
+// platformFiles are put into every container, whatever its image has there.
+func platformFiles(hosts string, bundle []byte) []sandbox.File {
+	files := []sandbox.File{
+		{Path: "/etc/resolv.conf", Data: []byte("nameserver " + metadataAddr.String() + "\nsearch google.internal\n")},
+		{Path: "/etc/hosts", Data: []byte(hosts)},
+		{Path: "/etc/ssl/certs/ca-certificates.crt", Data: bundle},
+	}
+	for _, name := range otherBundles {
+		files = append(files, sandbox.File{Path: name, Data: bundle, Replace: true})
+	}
+	return files
 }
 
 // environment is the contract's and the container's own, which goes first where

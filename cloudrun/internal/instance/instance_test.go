@@ -132,6 +132,35 @@ func TestContract(t *testing.T) {
 	}
 }
 
+// TestImageFiles runs on an image that has files in the platform's places.
+func TestImageFiles(t *testing.T) {
+	t.Parallel()
+	s := spec(t, "serve")
+	s.Root, s.CABundle = t.TempDir(), []byte("platform's")
+	const fedora, debian = "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"
+	for _, name := range []string{"/etc/resolv.conf", "/etc/hosts", "/data", "/pem"} {
+		name = filepath.Join(s.Root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte("image's"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Join(s.Root, filepath.Dir(fedora)), 0o755), os.Symlink("/pem", filepath.Join(s.Root, fedora))); err != nil {
+		t.Fatal(err)
+	}
+	i, err := start(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		debian: "platform's", fedora: "platform's", "/etc/resolv.conf": "nameserver 169.254.169.254\nsearch google.internal\n",
+		"/data": "image's", "/etc/ssl/cert.pem": "open /etc/ssl/cert.pem: no such file or directory",
+	} {
+		if got := get(t, i, "/read?name="+name); got != want {
+			t.Errorf("%s has %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestDoesNotStart(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
