@@ -25,6 +25,7 @@ import (
 	"github.com/amammay/otorun/cloudrun/internal/gateway"
 	"github.com/amammay/otorun/cloudrun/internal/iam"
 	"github.com/amammay/otorun/cloudrun/internal/identity"
+	"github.com/amammay/otorun/cloudrun/internal/image"
 	"github.com/amammay/otorun/cloudrun/internal/logs"
 	"github.com/amammay/otorun/cloudrun/internal/platform"
 	"github.com/amammay/otorun/cloudrun/internal/sandbox"
@@ -143,6 +144,7 @@ type up struct {
 	platform *platform.Platform
 	api      *api.Server
 	programs *api.Programs
+	registry *image.Store
 	gateway  *gateway.Gateway
 	builds   int
 	work     sync.WaitGroup
@@ -187,7 +189,14 @@ func (u *up) start(ctx context.Context, config platform.Config) error {
 	if u.platform, err = platform.New(config); err != nil {
 		return err
 	}
-	u.atClose(u.platform.Close)
+	u.atClose(func() { // the images go when nothing runs on them any more
+		u.platform.Close()
+		if u.registry != nil {
+			if err := u.registry.Close(); err != nil {
+				u.platform.Log.Error("unpacked images stay: " + err.Error())
+			}
+		}
+	})
 	u.platform.Logs.Follow(u.console.Print)
 	if err := u.serve(); err != nil {
 		return err
@@ -345,14 +354,17 @@ func (u *up) serve() error {
 	if u.programs, err = api.NewPrograms(filepath.Join(kept, "programs")); err != nil {
 		return err
 	}
+	if err := u.openRegistry(kept); err != nil {
+		return err
+	}
 	if u.api, err = api.New(api.Config{
-		Platform: p, Images: u.programs, Developer: developer, RefreshToken: refreshToken,
-		Outside: u.doors, StateDir: u.state, Log: p.Log,
+		Platform: p, Images: api.Several{u.programs, pushed{u.registry}}, OnRepositoryDeleted: u.repositoryDeleted,
+		Developer: developer, RefreshToken: refreshToken, Outside: u.doors, StateDir: u.state, Log: p.Log,
 	}); err != nil {
 		return err
 	}
 	u.atClose(u.api.Close)
-	p.APIs = u.api.Host
+	p.APIs = u.hosts
 	if run, err = control.Publish(run); err != nil {
 		return err
 	}
@@ -361,7 +373,7 @@ func (u *up) serve() error {
 		Hosts:       p.Door,
 		Ours:        p.Serves,
 		Certificate: p.Authority.TLSConfig().GetCertificate,
-		Control:     control.Handler(run, asked{u}),
+		Control:     u.own(control.Handler(run, asked{u})),
 		Log:         p.Log,
 	}
 	served := make(chan struct{})

@@ -18,8 +18,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -31,7 +29,6 @@ import (
 
 	"github.com/amammay/otorun/cloudrun/internal/ca"
 	"github.com/amammay/otorun/cloudrun/internal/iam"
-	"github.com/amammay/otorun/cloudrun/internal/identity"
 	"github.com/amammay/otorun/cloudrun/internal/platform"
 	"github.com/amammay/otorun/internal/runhost"
 )
@@ -225,19 +222,27 @@ func (s *Server) answer(r *http.Request, f *surface, host string) (any, error) {
 // authenticate returns whose access token a request has.
 func (s *Server) authenticate(r *http.Request) (iam.Principal, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if token == "" || !strings.EqualFold(scheme, "Bearer") {
-		return iam.Principal{}, &Error{http.StatusUnauthorized, "UNAUTHENTICATED", `the request has no access token of the local platform: eval "$(go run ./cloudrun env)" gives gcloud one`}
+	if !strings.EqualFold(scheme, "Bearer") {
+		token = ""
 	}
-	subject, err := s.Platform.Issuer.Access(strings.TrimSpace(token))
+	return s.bearer(strings.TrimSpace(token))
+}
+
+// bearer returns whose access token it is.
+func (s *Server) bearer(token string) (iam.Principal, error) {
+	refused := func(why string) (iam.Principal, error) {
+		return iam.Principal{}, &Error{http.StatusUnauthorized, "UNAUTHENTICATED", why + `: eval "$(go run ./cloudrun env)" gives gcloud a token of the local platform`}
+	}
+	if token == "" {
+		return refused("the request has no access token")
+	}
+	subject, err := s.Platform.Issuer.Access(token)
 	if err != nil {
-		if identity.ReasonOf(err) == identity.Malformed {
-			err = fmt.Errorf("%w: %w", err, errors.New("it may be Google's own, which isn't sent on"))
-		}
-		return iam.Principal{}, &Error{http.StatusUnauthorized, "UNAUTHENTICATED", err.Error() + `: eval "$(go run ./cloudrun env)" gives gcloud one`}
+		return refused(err.Error())
 	}
 	who, ok := s.directory.Principal(subject.ID)
 	if !ok {
-		return iam.Principal{}, &Error{http.StatusUnauthorized, "UNAUTHENTICATED", "the account " + subject.Email + " was deleted"}
+		return refused("the account " + subject.Email + " was deleted")
 	}
 	return who, nil
 }

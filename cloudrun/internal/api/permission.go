@@ -32,6 +32,9 @@ var roles = map[string][]string{
 	"artifactregistry.repositories.create":       {"editor", "artifactregistry.admin"},
 	"artifactregistry.repositories.setIamPolicy": {"artifactregistry.admin"},
 
+	"artifactregistry.repositories.downloadArtifacts": {"viewer", "editor", "artifactregistry.reader", "artifactregistry.writer", "artifactregistry.admin"},
+	"artifactregistry.repositories.uploadArtifacts":   {"editor", "artifactregistry.writer", "artifactregistry.admin"},
+
 	"secretmanager.secrets.get":          {"viewer", "editor", "secretmanager.viewer", "secretmanager.admin"},
 	"secretmanager.secrets.create":       {"editor", "secretmanager.admin"},
 	"secretmanager.versions.add":         {"editor", "secretmanager.secretVersionAdder", "secretmanager.secretVersionManager", "secretmanager.admin"},

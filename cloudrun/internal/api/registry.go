@@ -4,7 +4,10 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/amammay/otorun/cloudrun/internal/iam"
 )
 
 // registrySurface is the API of Artifact Registry's repositories. What is in them
@@ -129,4 +132,50 @@ func (s *Server) deleteRepository(c *call, name string, _ object) (any, error) {
 		s.OnRepositoryDeleted(c.params["location"], c.params["repository"])
 	}
 	return s.registryOperation(c, object{}), nil
+}
+
+// ImageAccess is what someone wants with an image.
+type ImageAccess struct {
+	// Token is the access token shown, if any. Trusted says that none is needed.
+	Token   string
+	Trusted bool
+	// Host and Path are where the image is: us-central1-docker.pkg.dev,
+	// PROJECT/REPOSITORY/IMAGE. Without a path someone only logs in.
+	Host, Path string
+	// Write is a push.
+	Write bool
+}
+
+// MayUseImages says why an image may not be pushed or pulled; nil says that it may.
+func (s *Server) MayUseImages(a ImageAccess) error {
+	who := iam.Principal{Kind: iam.User, Email: strings.ToLower(s.Developer)}
+	if a.Token != "" || !a.Trusted {
+		var err error
+		if who, err = s.bearer(a.Token); err != nil {
+			return err
+		}
+	}
+	if a.Path == "" {
+		return nil
+	}
+	project, rest, _ := strings.Cut(a.Path, "/")
+	if project != s.project {
+		return denied("project %q isn't the local platform's, %s", project, s.project)
+	}
+	permission := "artifactregistry.repositories.downloadArtifacts"
+	if a.Write {
+		permission = "artifactregistry.repositories.uploadArtifacts"
+	}
+	location, ok := strings.CutSuffix(a.Host, "-docker.pkg.dev")
+	if !ok { // gcr.io has no repositories
+		return s.permit(who, permission)
+	}
+	repository, _, _ := strings.Cut(rest, "/")
+	if err := s.permit(who, permission, s.repositoryName(location, repository)); err != nil {
+		return err
+	}
+	if !s.HasRepository(location, repository) {
+		return notFound("Repository %q not found: gcloud artifacts repositories create %s --repository-format=docker --location=%s makes it", repository, repository, location)
+	}
+	return nil
 }
