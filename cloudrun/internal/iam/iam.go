@@ -9,7 +9,7 @@
 //	d.MayInvoke(sa.Principal, "us-central1", "tacoserver").Allowed // true
 //
 // A change counts at once; in the cloud it may take minutes. The state lives in
-// memory and ends with the run.
+// memory; [Directory.Snapshot] is for who keeps it.
 //
 // It imports only the standard library.
 package iam
@@ -169,7 +169,7 @@ func (d *Directory) Accounts() []Account {
 func (d *Directory) DeleteServiceAccount(name string) error {
 	a, ok := d.Account(name)
 	if !ok {
-		return fmt.Errorf("service account %.100q: %w", name, ErrNotFound)
+		return notThere(name)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -194,6 +194,10 @@ func (d *Directory) DeleteServiceAccount(name string) error {
 		}
 	}
 	return nil
+}
+
+func notThere(account string) error {
+	return fmt.Errorf("service account %.100q: %w", account, ErrNotFound)
 }
 
 // EnsureUser returns the user with that email, who is added if need be: there is

@@ -37,7 +37,9 @@ func (p *Platform) start(ctx context.Context, service string, r *revision) (auto
 	server.SetFaults(p.faults[service]...)
 	p.mu.Unlock()
 	source := logs.Source{Service: service, Revision: r.Name, Instance: id}
-	stdout, stderr := p.Logs.Writer(source, "DEFAULT"), p.Logs.Writer(source, "DEFAULT")
+	toOut, toErr := source, source
+	toOut.Stream, toErr.Stream = "stdout", "stderr"
+	stdout, stderr := p.Logs.Writer(toOut, "DEFAULT"), p.Logs.Writer(toErr, "DEFAULT")
 	spec := r.Template.Container
 	spec.Service, spec.Revision, spec.CABundle = service, r.Name, p.bundle
 	if r.Template.Secrets != nil {
