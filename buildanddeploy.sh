@@ -10,6 +10,10 @@
 #                    that have the project's number in place of a hash
 #   REGION           where to deploy (default: gcloud's run/region)
 #   CLIENT_ACCESS    who may call tacoclient: private (default) or public
+#   TACO_STORE       what keeps what is eaten: bbolt, in each instance and gone with
+#                    it, or firestore (default: as it was deployed before; bbolt)
+#   FIRESTORE_LOCATION   where the database is made, if there is none (default: the
+#                    region)
 #   BUILDER          what builds the images: docker, podman, buildah, or cloudbuild,
 #                    which is Google's (default: the first of them that is here)
 #   GO_IMAGE, BASE_IMAGE   what the images are built in and run on, if not what
@@ -147,6 +151,55 @@ ensure_repository() {
 			gcloud artifacts repositories create otorun --repository-format=docker --description="$mark" --location="$region" --project="$project"
 }
 
+# ensure_database makes the project's Firestore database, if there is none, and lets
+# tacoserver's account use it.
+ensure_database() {
+	if there "the Firestore database" gcloud firestore databases describe --database='(default)' --project="$project" --format='value(type)'; then
+		! grep -q DATASTORE_MODE "$log" ||
+			die "the Firestore database of $project is in Datastore mode, which tacoserver can't use: choose another project"
+	else
+		make "the Firestore database" roles/datastore.owner \
+			gcloud firestore databases create --database='(default)' --type=firestore-native --location="${FIRESTORE_LOCATION:-$region}" --project="$project"
+	fi
+	try_new "let tacoserver use Firestore" gcloud projects add-iam-policy-binding "$project" \
+		--member="serviceAccount:$(account tacoserver)" --role=roles/datastore.user --condition=None ||
+		fail "let tacoserver use Firestore" roles/resourcemanager.projectIamAdmin
+}
+
+# leave_database takes the database from tacoserver's account, if this script has
+# made that and given it.
+leave_database() {
+	if ! there "service account tacoserver" gcloud iam service-accounts describe "$(account tacoserver)" --project="$project" --format='value(description)' ||
+		! grep -qxF "$mark" "$log"; then
+		return
+	fi
+	gcloud projects get-iam-policy "$project" --flatten='bindings[].members' --format='value(bindings.role,bindings.members)' >"$log" 2>&1 </dev/null ||
+		fail "read who may do what in $project" roles/viewer
+	if grep -qF "roles/datastore.user	serviceAccount:$(account tacoserver)" "$log"; then
+		try "take Firestore from tacoserver" roles/resourcemanager.projectIamAdmin gcloud projects remove-iam-policy-binding "$project" \
+			--member="serviceAccount:$(account tacoserver)" --role=roles/datastore.user --condition=None
+		echo "The Firestore database stays, with what is in it."
+	fi
+}
+
+# environment SERVICE sets variables to the flags that set the service's.
+environment() {
+	local set=() unset=()
+	if [ -n "${cloudhash-}" ]; then
+		set+=("CLOUD_RUN_PROJECT_HASH=$cloudhash")
+	else
+		unset+=(CLOUD_RUN_PROJECT_HASH)
+	fi
+	case $1:${TACO_STORE-} in
+	tacoserver:firestore) set+=(TACO_STORE=firestore) ;;
+	tacoserver:bbolt) unset+=(TACO_STORE) ;;
+	esac
+	variables=()
+	local IFS=,
+	[ ${#set[@]} = 0 ] || variables+=("--update-env-vars=${set[*]}")
+	[ ${#unset[@]} = 0 ] || variables+=("--remove-env-vars=${unset[*]}")
+}
+
 # log_in has the builder push with gcloud's rights.
 log_in() {
 	case $BUILDER in
@@ -197,9 +250,10 @@ image() {
 # may call it is asked of IAM whatever it was before.
 deploy() {
 	local marked=()
+	environment "$1"
 	there "service $1" gcloud run services describe "$1" --region="$region" --project="$project" || marked=("--labels=$label")
 	try_new "deploy $1" gcloud run deploy "$1" --image="$images/$1:$version" --service-account="$(account "$1")" \
-		"$2" --invoker-iam-check "$hash_flag" ${marked[@]+"${marked[@]}"} --region="$region" --project="$project" --quiet && return
+		"$2" --invoker-iam-check "${variables[@]}" ${marked[@]+"${marked[@]}"} --region="$region" --project="$project" --quiet && return
 	if grep -q 'failed to start and listen' "$log"; then
 		local why lines
 		why=$(said)
@@ -283,6 +337,7 @@ teardown() {
 	remove "the image repository" "$mark" \
 		gcloud artifacts repositories describe otorun --location="$region" --project="$project" --format='value(description)' -- \
 		gcloud artifacts repositories delete otorun --location="$region" --project="$project" --quiet
+	leave_database
 	for s in tacoclient tacoserver; do
 		remove "service account $s" "$mark" \
 			gcloud iam service-accounts describe "$(account "$s")" --project="$project" --format='value(description)' -- \
@@ -296,9 +351,11 @@ case ${1-} in
 *) die "$1: there is no such command: give none, or teardown" ;;
 esac
 case ${cloudhash-} in
-'') hash_flag=--remove-env-vars=CLOUD_RUN_PROJECT_HASH ;;
 *[!a-z0-9]*) die "cloudhash=$cloudhash is no hash: take the ten letters and digits before the region in a URL like https://tacoserver-dpyb4duzqq-uc.a.run.app" ;;
-*) hash_flag=--update-env-vars=CLOUD_RUN_PROJECT_HASH=$cloudhash ;;
+esac
+case ${TACO_STORE-} in
+'' | bbolt | firestore) ;;
+*) die "TACO_STORE=$TACO_STORE: set it to bbolt or firestore" ;;
 esac
 case ${CLIENT_ACCESS:-private} in
 private) client_flag=--no-allow-unauthenticated ;;
@@ -343,9 +400,11 @@ revision=$(git rev-parse HEAD 2>/dev/null || true)
 
 apis=(run.googleapis.com artifactregistry.googleapis.com iam.googleapis.com)
 [ "$BUILDER" != cloudbuild ] || apis+=(cloudbuild.googleapis.com)
+[ "${TACO_STORE-}" != firestore ] || apis+=(firestore.googleapis.com)
 try "enable the APIs" roles/serviceusage.serviceUsageAdmin gcloud services enable "${apis[@]}" --project="$project"
 ensure_account tacoserver
 ensure_account tacoclient
+[ "${TACO_STORE-}" != firestore ] || ensure_database
 ensure_repository
 log_in
 image server tacoserver

@@ -8,7 +8,7 @@ import (
 )
 
 // startFirestore starts the emulator of the installed SDK, opens the instances a
-// door to it, and has them keep what they keep there. It ends with the platform.
+// door to it, and has the pair keep what it keeps there. It ends with the platform.
 func (u *up) startFirestore(ctx context.Context) error {
 	e, err := firestoreemulator.Start(ctx)
 	if err != nil {
@@ -27,7 +27,8 @@ func (u *up) startFirestore(ctx context.Context) error {
 		}
 	}()
 	u.doors = append(u.doors, e.Addr)
-	u.env = append(u.env, "TACO_STORE=firestore", "FIRESTORE_EMULATOR_HOST="+e.Addr)
+	u.firestore = e.Addr
+	u.env = append(u.env, "TACO_STORE=firestore")
 	fmt.Fprintf(u.stdout, "cloudrun: Firestore is an emulator, FIRESTORE_EMULATOR_HOST=%s\n", e.Addr)
 	return nil
 }

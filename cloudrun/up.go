@@ -141,7 +141,6 @@ type up struct {
 	watch    bool
 	state    string
 	doors    []string
-	env      []string // of the instances
 	stdout   io.Writer
 	console  *logs.Console
 	listener net.Listener
@@ -156,6 +155,9 @@ type up struct {
 	builds   int
 	work     sync.WaitGroup
 	closers  []func()
+
+	env       []string // of the pair
+	firestore string   // the emulator's address, if there is one
 }
 
 // atClose has f called when the platform ends, the last one first.
@@ -367,7 +369,7 @@ func (u *up) serve() error {
 	}
 	if u.api, err = api.New(api.Config{
 		Platform: p, Images: api.Several{u.programs, pushed{u.registry}}, OnRepositoryDeleted: u.repositoryDeleted,
-		Developer: developer, RefreshToken: refreshToken, Outside: u.doors, StateDir: u.state, Log: p.Log,
+		Developer: developer, RefreshToken: refreshToken, Outside: u.doors, Firestore: u.firestore, StateDir: u.state, Log: p.Log,
 	}); err != nil {
 		return err
 	}

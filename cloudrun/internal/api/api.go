@@ -46,6 +46,9 @@ type Config struct {
 	OnRepositoryDeleted func(location, repository string)
 	// Outside are addresses outside, host:port, that containers may connect to.
 	Outside []string
+	// Firestore is the address of the emulator that is every database of Firestore, as
+	// containers reach it, or "" if there is none.
+	Firestore string
 	// StateDir is a folder where all is kept for a later run; "" keeps nothing.
 	StateDir string
 	// Log is told what is deployed and refused.
@@ -69,7 +72,8 @@ type Server struct {
 	keys         map[string]*accountKey
 	secrets      map[string]*secret
 	repositories map[string]object
-	apis         map[string]bool // by name; false is disabled
+	databases    map[string]object // of Firestore, by id
+	apis         map[string]bool   // by name; false is disabled
 }
 
 // New returns a server with what was kept in the state folder, if there is one.
@@ -84,6 +88,7 @@ func New(config Config) (*Server, error) {
 		keys:         make(map[string]*accountKey),
 		secrets:      make(map[string]*secret),
 		repositories: make(map[string]object),
+		databases:    make(map[string]object),
 		apis:         make(map[string]bool),
 	}
 	s.Log = cmp.Or(s.Log, slog.New(slog.DiscardHandler))

@@ -41,6 +41,9 @@ var roles = map[string][]string{
 	"secretmanager.versions.access":      {"secretmanager.secretAccessor", "secretmanager.admin"},
 	"secretmanager.secrets.setIamPolicy": {"secretmanager.admin"},
 
+	"datastore.databases.get":    {"viewer", "editor", "datastore.viewer", "datastore.user", "datastore.owner"},
+	"datastore.databases.create": {"editor", "datastore.owner"},
+
 	"serviceusage.services.get":    {"viewer", "editor", "serviceusage.serviceUsageViewer", "serviceusage.serviceUsageAdmin"},
 	"serviceusage.services.enable": {"editor", "serviceusage.serviceUsageAdmin"},
 

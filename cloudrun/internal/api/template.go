@@ -317,6 +317,9 @@ func (s *Server) platformTemplate(t *template, image *Image) platform.Template {
 			Outside: s.Outside,
 		},
 	}
+	if s.Firestore != "" {
+		p.Container.Env = append(p.Container.Env, "FIRESTORE_EMULATOR_HOST="+s.Firestore)
+	}
 	p.MinInstances, p.MaxInstances, _ = t.instances()
 	if len(c.Ports) > 0 {
 		p.Container.Port = c.Ports[0].ContainerPort
