@@ -191,7 +191,8 @@ func TestStartupPath(t *testing.T) {
 	if _, err := start(t, s); err != nil {
 		t.Error(err)
 	}
-	s.Startup.Path, s.Startup.Failures = "/nowhere", 3
+	// Long enough for the container to listen on a busy machine.
+	s.Startup.Path, s.Startup.Period, s.Startup.Failures = "/nowhere", 3*time.Second, 2
 	if _, err := start(t, s); err == nil || !strings.Contains(err.Error(), "GET /nowhere: 404 Not Found") {
 		t.Errorf("Start = %v", err)
 	}
