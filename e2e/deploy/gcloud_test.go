@@ -387,4 +387,3 @@ func TestState(t *testing.T) {
 	}
 	p.gcloud("artifacts", "repositories", "describe", "images", "--location="+region)
 }
-
