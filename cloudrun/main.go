@@ -177,7 +177,7 @@ func settings(run control.Run) [][2]string {
 		{"CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", run.CABundle},
 		// gcloud is the developer, and never asks for a region or a yes.
 		{"CLOUDSDK_CONFIG", run.Gcloud}, {"CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE", run.Credentials},
-		{"CLOUDSDK_CORE_PROJECT", run.Project}, {"CLOUDSDK_RUN_REGION", run.Region},
+		{"CLOUDSDK_CORE_ACCOUNT", run.Developer}, {"CLOUDSDK_CORE_PROJECT", run.Project}, {"CLOUDSDK_RUN_REGION", run.Region},
 		{"CLOUDSDK_ARTIFACTS_LOCATION", run.Region},
 		{"CLOUDSDK_CORE_DISABLE_PROMPTS", "1"}, {"CLOUDSDK_CORE_CHECK_GCE_METADATA", "false"},
 		{"CLOUDSDK_CORE_DISABLE_USAGE_REPORTING", "true"}, {"CLOUDSDK_SURVEY_DISABLE_PROMPTS", "true"},

@@ -60,6 +60,7 @@ func (s *Server) accountJSON(a iam.Account) object {
 		"uniqueId":       a.ID,
 		"email":          a.Email,
 		"displayName":    a.DisplayName,
+		"description":    a.Description,
 		"etag":           "MDEwMjE5MjA=",
 		"oauth2ClientId": a.ID,
 	}
@@ -86,19 +87,31 @@ func (s *Server) ofAccount(handle func(*call, iam.Account) (any, error)) func(*c
 
 func (s *Server) createAccount(c *call) (any, error) {
 	var body struct {
-		AccountID      string `json:"accountId"`
-		ServiceAccount struct {
-			DisplayName string `json:"displayName"`
-		} `json:"serviceAccount"`
+		AccountID      string       `json:"accountId"`
+		ServiceAccount accountTexts `json:"serviceAccount"`
 	}
 	if err := c.decode(&body); err != nil {
 		return nil, err
 	}
-	a, err := s.directory.CreateServiceAccount(body.AccountID, body.ServiceAccount.DisplayName)
+	a, err := s.directory.CreateServiceAccount(body.AccountID, "")
 	if err != nil {
 		if e := errorOf(err); e.Code == http.StatusConflict {
 			return nil, exists("Service account %s already exists within project %s.", body.AccountID, s.directory.Project())
 		}
+		return nil, err
+	}
+	return s.setTexts(a.Email, body.ServiceAccount)
+}
+
+// accountTexts are what is said of a service account, and isn't looked at.
+type accountTexts struct {
+	DisplayName *string `json:"displayName"`
+	Description *string `json:"description"`
+}
+
+func (s *Server) setTexts(name string, texts accountTexts) (any, error) {
+	a, err := s.directory.SetTexts(name, texts.DisplayName, texts.Description)
+	if err != nil {
 		return nil, err
 	}
 	return s.accountJSON(a), nil
@@ -114,18 +127,12 @@ func (s *Server) listAccounts(*call) (any, error) {
 
 func (s *Server) patchAccount(c *call) (any, error) {
 	var body struct {
-		ServiceAccount struct {
-			DisplayName string `json:"displayName"`
-		} `json:"serviceAccount"`
+		ServiceAccount accountTexts `json:"serviceAccount"`
 	}
 	if err := c.decode(&body); err != nil {
 		return nil, err
 	}
-	a, err := s.directory.SetDisplayName(c.params["account"], body.ServiceAccount.DisplayName)
-	if err != nil {
-		return nil, err
-	}
-	return s.accountJSON(a), nil
+	return s.setTexts(c.params["account"], body.ServiceAccount)
 }
 
 func (s *Server) deleteAccount(c *call) (any, error) {

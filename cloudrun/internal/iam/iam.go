@@ -76,6 +76,7 @@ type Account struct {
 	Principal
 	ProjectID   string
 	DisplayName string
+	Description string
 }
 
 // A Directory is the identities and policies of a project. Its methods may be

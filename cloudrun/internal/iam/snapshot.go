@@ -60,16 +60,21 @@ func (d *Directory) Restore(s Snapshot) {
 	}
 }
 
-// SetDisplayName changes how a service account is called. The error wraps
-// [ErrNotFound].
-func (d *Directory) SetDisplayName(name, display string) (Account, error) {
+// SetTexts changes what a service account is called and what is said of it; nil
+// leaves one as it is. The error wraps [ErrNotFound].
+func (d *Directory) SetTexts(name string, display, description *string) (Account, error) {
 	a, ok := d.Account(name)
 	if !ok {
 		return Account{}, notThere(name)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	a.DisplayName = display
+	if display != nil {
+		a.DisplayName = *display
+	}
+	if description != nil {
+		a.Description = *description
+	}
 	d.accounts[a.Email] = a
 	return a, nil
 }
