@@ -388,3 +388,23 @@ func TestState(t *testing.T) {
 	}
 	p.gcloud("artifacts", "repositories", "describe", "images", "--location="+region)
 }
+
+// The pair that up deploys goes on too, as gcloud has left it, and gets no new
+// revision where nothing has changed.
+func TestStateOfThePair(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "state")
+	p := start(t, "-state", state)
+	p.gcloud("run", "services", "update", "tacoserver", "--update-env-vars=COLOR=red")
+	p.gcloud("run", "services", "remove-iam-policy-binding", "tacoserver", "--member=serviceAccount:tacoclient@"+project+".iam.gserviceaccount.com", "--role=roles/run.invoker")
+	const what = "--format=value(status.latestReadyRevisionName,spec.template.spec.containers[0].env)"
+	before := p.gcloud("run", "services", "describe", "tacoserver", what)
+	p.stop()
+	p.run("-state", state)
+	if after := p.gcloud("run", "services", "describe", "tacoserver", what); after != before || !strings.Contains(after, "red") {
+		t.Errorf("tacoserver is %s, and was %s", after, before)
+	}
+	if got := p.ask("https://tacoclient-localhash0-uc.a.run.app", p.gcloud("auth", "print-identity-token")); !strings.HasPrefix(got, "502") {
+		t.Errorf("the binding that was removed is back: %s", got)
+	}
+}

@@ -105,6 +105,32 @@ func (p *Programs) Resolve(_ context.Context, ref string) (*Image, error) {
 	return &kept.Image, nil
 }
 
+// Keep removes all but the images of these references, and files of none.
+func (p *Programs) Keep(refs []string) error {
+	used := make(map[string]bool)
+	for _, ref := range refs {
+		image, err := p.Resolve(context.Background(), ref)
+		if err != nil {
+			continue // another's
+		}
+		used[strings.TrimPrefix(image.Digest, "sha256:")+".json"] = true
+		for _, f := range image.Files {
+			used[filepath.Base(f.Source)] = true
+		}
+	}
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if !used[e.Name()] {
+			errs = append(errs, os.Remove(filepath.Join(p.dir, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Several is images that are looked for in one place after the other.
 type Several []Images
 

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // manifest is a service as gcloud sends it, with more in the template's spec, its
@@ -201,6 +202,57 @@ func TestRevisionThatFails(t *testing.T) {
 	<-done
 	if names := w.p.Names(); len(names) != 0 {
 		t.Errorf("services after the deletion: %v", names)
+	}
+}
+
+// What takes longer than a request waits is asked for by its operation.
+func TestOperation(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.s.patience = 0
+	made := w.do(200, "POST", runRegion, servicesPath, manifest("taco", w.serving("serve")))
+	if status, _ := conditionOf(made, "Ready"); status != "Unknown" {
+		t.Errorf("at once: Ready is %s", status)
+	}
+	path := "/v1/projects/local-project/locations/us-central1/operations/" + at(made, "metadata", "annotations", "run.googleapis.com/operation-id").(string)
+	w.s.patience = time.Minute
+	if got := w.do(200, "POST", runRegion, path+":wait", ""); got["done"] != true || at(got, "response", "metadata", "name") != "taco" {
+		t.Errorf("the operation: %v", got)
+	}
+	if got := w.do(200, "GET", runRegion, path, ""); got["done"] != true {
+		t.Errorf("the operation later: %v", got)
+	}
+	w.refused(404, "GET", runRegion, path+"x", "")
+}
+
+// Old revisions go, with what they were made of, but for those that serve.
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	images := []string{w.serving("serve"), w.serving("stubborn"), w.serving("crash")}
+	deploy := func(image string) error {
+		return w.s.Deploy(t.Context(), Deployment{Name: "taco", Image: image, Account: w.p.Directory.EnsureDefaultAccount().Email})
+	}
+	for _, image := range images[:2] {
+		if err := deploy(image); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := deploy(images[2]); err == nil || !strings.Contains(err.Error(), "no database") {
+		t.Fatalf("an image that crashes: %v", err)
+	}
+	// The second serves, the third is the latest.
+	left := w.s.Prune("taco", 1)
+	if !reflect.DeepEqual(left, images[1:]) {
+		t.Errorf("left are the images %q, want %q", left, images[1:])
+	}
+	if err := w.images.Keep(left); err != nil {
+		t.Fatal(err)
+	}
+	for i, image := range images {
+		if _, err := w.images.Resolve(t.Context(), image); (err == nil) != (i > 0) {
+			t.Errorf("image %d: %v", i, err)
+		}
 	}
 }
 
