@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/amammay/otorun/cloudrun/internal/instance"
@@ -125,4 +126,23 @@ func (s *Server) HasService(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.services[name] != nil
+}
+
+// Prune forgets the oldest revisions of a service that no request goes to, but for
+// the newest few, and returns the images that revisions still have.
+func (s *Server) Prune(name string, few int) (images []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if svc := s.services[name]; svc != nil {
+		for _, r := range slices.Clone(svc.Revisions[:max(0, len(svc.Revisions)-few)]) {
+			_, _ = s.deleteRevision(svc, r) // refused for one that serves
+		}
+	}
+	for _, svc := range s.services {
+		for _, r := range svc.Revisions {
+			images = append(images, r.Image)
+		}
+	}
+	s.saveLocked()
+	return images
 }

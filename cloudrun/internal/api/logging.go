@@ -1,11 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/amammay/otorun/cloudrun/internal/logs"
@@ -74,12 +75,8 @@ func (s *Server) listEntries(c *call) (any, error) {
 
 // entryJSON is an entry as Cloud Run's have it.
 func (s *Server) entryJSON(e logs.Entry) object {
-	stream := "stdout"
-	if e.Stream != "" {
-		stream = e.Stream
-	}
 	entry := object{
-		"logName":   s.directory.Project() + "/logs/run.googleapis.com%2F" + stream,
+		"logName":   s.directory.Project() + "/logs/run.googleapis.com%2F" + cmp.Or(e.Stream, "stdout"),
 		"insertId":  fmt.Sprintf("%x", e.Time.UnixNano()),
 		"timestamp": e.Time.UTC().Format(time.RFC3339Nano),
 		"severity":  e.Severity,
@@ -101,18 +98,18 @@ func (s *Server) entryJSON(e logs.Entry) object {
 			"responseSize": r.ResponseSize, "userAgent": r.UserAgent, "latency": r.Latency,
 		}
 	}
-	switch {
-	case strings.HasPrefix(e.Line, "{") && e.Line != e.Message:
-		payload := object{}
-		for key, v := range e.Fields {
-			payload[key] = v
+	// An entry has one payload. gcloud's logs read takes the text alone, and falls
+	// over an entry without one; so those of JSON have their message twice.
+	entry["textPayload"] = e.Message
+	if e.JSON {
+		payload := maps.Clone(e.Fields)
+		if payload == nil {
+			payload = object{}
 		}
 		if e.Message != "" {
 			payload["message"] = e.Message
 		}
 		entry["jsonPayload"] = payload
-	case e.Message != "" || e.Request == nil:
-		entry["textPayload"] = e.Message
 	}
 	return entry
 }

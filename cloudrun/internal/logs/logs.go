@@ -38,7 +38,8 @@ type Entry struct {
 	Request *Request
 	// Fields are the others of the line's JSON.
 	Fields map[string]any
-	// Line is the line itself.
+	// JSON says that the line is an object, and Line is the line itself.
+	JSON bool
 	Line string
 }
 
@@ -59,7 +60,7 @@ func parse(source Source, now time.Time, severity, line string) Entry {
 	if len(line) == 0 || line[0] != '{' || json.Unmarshal([]byte(line), &fields) != nil {
 		return e
 	}
-	e.Message = ""
+	e.Message, e.JSON = "", true
 	text := func(into *string, keys ...string) {
 		for _, key := range keys {
 			if s, ok := fields[key].(string); ok && *into == "" {
