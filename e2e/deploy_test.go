@@ -216,8 +216,8 @@ func TestDeployBuilders(t *testing.T) {
 		{"Cloud Build where nothing is", []string{"WITHOUT=docker podman buildah"}, []string{
 			"gcloud services enable ", " cloudbuild.googleapis.com ", "gcloud builds submit --config=", "gcloud builds submit ", "gcloud run deploy tacoserver"}},
 		{"as said", []string{"BUILDER=buildah"}, []string{"buildah build "}},
-		{"docker and the local platform", []string{"DOCKER_REGISTRY=127.0.0.1:9080"}, []string{"docker push 127.0.0.1:9080/my-proj/otorun/tacoserver:", "gcloud run deploy tacoserver --image=127.0.0.1:9080/my-proj/otorun/tacoserver:"}},
-		{"others keep to the registry's name", []string{"DOCKER_REGISTRY=127.0.0.1:9080", "BUILDER=buildah"}, []string{"gcloud run deploy tacoserver --image=us-central1-docker.pkg.dev/"}},
+		{"docker and the local platform", []string{"CLOUDRUN_ADDR=127.0.0.1:9080"}, []string{"docker push 127.0.0.1:9080/my-proj/otorun/tacoserver:", "gcloud run deploy tacoserver --image=127.0.0.1:9080/my-proj/otorun/tacoserver:"}},
+		{"others keep to the registry's name", []string{"CLOUDRUN_ADDR=127.0.0.1:9080", "BUILDER=buildah"}, []string{"gcloud run deploy tacoserver --image=us-central1-docker.pkg.dev/"}},
 		{"other base images", []string{"GO_IMAGE=mirror/go:1", "BASE_IMAGE=mirror/base:1"}, []string{"docker build ", " --build-arg=GO_IMAGE=mirror/go:1 --build-arg=BASE_IMAGE=mirror/base:1 ."}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
