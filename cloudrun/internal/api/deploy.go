@@ -97,8 +97,11 @@ func (s *Server) Deploy(ctx context.Context, d Deployment) error {
 	}
 	template := child(child(given, "spec"), "template")
 	containers := child(template, "spec")["containers"].([]any)
-	if containers[0].(object)["image"] != d.Image {
-		containers[0].(object)["image"] = d.Image
+	// gcloud may have named the same image by its digest since.
+	c := containers[0].(object)
+	before, err := s.Images.Resolve(ctx, text(c, "image"))
+	if after, _ := s.Images.Resolve(ctx, d.Image); err != nil || after == nil || before.Digest != after.Digest {
+		c["image"] = d.Image
 		delete(child(template, "metadata"), "name")
 	}
 	svc, err := s.change(given, name, s.Developer)
