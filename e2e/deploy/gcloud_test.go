@@ -244,7 +244,7 @@ func TestLogs(t *testing.T) {
 	p.ask(url+"/log?line=one+taco", "")
 	p.ask(url+`/log?line=%7B%22severity%22:%22ERROR%22,%22message%22:%22no+taco%22,%22guest%22:%22Ana%22%7D`, "")
 	waitFor(t, "the lines", func() bool { return strings.Contains(p.out.String(), "no taco") })
-	wantAll(t, "logs read", p.gcloud("run", "services", "logs", "read", "app"), "one taco", "no taco", "version 1 with")
+	wantAll(t, "logs read", p.gcloud("run", "services", "logs", "read", "app"), "one taco", "no taco", "version 1 with", "GET 200 "+url+"/log?line=one+taco")
 	entries := p.gcloud("logging", "read", `resource.type="cloud_run_revision" AND resource.labels.service_name=app AND severity>=ERROR`, "--format=value(severity,jsonPayload.guest,resource.labels.revision_name)")
 	if !regexp.MustCompile(`^ERROR\s+Ana\s+app-00001-\w+$`).MatchString(entries) {
 		t.Errorf("logging read prints %q", entries)
@@ -267,7 +267,7 @@ func TestIdentityTokens(t *testing.T) {
 	asUser := func(name string) []string { // a configuration of its own: tokens are kept in it
 		return []string{"CLOUDSDK_CONFIG=" + filepath.Join(p.dir, name)}
 	}
-	activated := append(asUser("activated"), "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE=")
+	activated := append(asUser("activated"), "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE=", "CLOUDSDK_CORE_ACCOUNT="+account)
 	if r := p.do(activated, "gcloud", "auth", "activate-service-account", "--key-file="+key); r.status != 0 {
 		t.Fatal(r.stderr)
 	}

@@ -67,7 +67,6 @@ type world struct {
 	s      *Server
 	clock  *identity.Clock
 	images *Programs
-	image  string // that serves
 	token  string
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -140,6 +141,18 @@ func TestLogFilter(t *testing.T) {
 		if got := w.refused(400, "POST", "logging.googleapis.com", "/v2/entries:list", fmt.Sprintf(`{"filter":%q}`, filter)); !strings.Contains(got, "Unparseable filter") {
 			t.Errorf("%q: %s", filter, got)
 		}
+	}
+}
+
+// A request is an entry of its own, with why it was refused.
+func TestRequestLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.do(200, "POST", runRegion, servicesPath, manifest("taco", w.serving("serve")))
+	w.p.Door.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://taco.localhost/env?x=1", nil))
+	found := w.do(200, "POST", "logging.googleapis.com", "/v2/entries:list", `{"filter":"logName:requests AND httpRequest.status=403 AND severity=WARNING"}`)["entries"].([]any)
+	if len(found) != 1 || at(found[0].(object), "httpRequest", "requestUrl") != "http://taco.localhost/env?x=1" || !strings.Contains(found[0].(object)["textPayload"].(string), "private") {
+		t.Errorf("found %v", found)
 	}
 }
 

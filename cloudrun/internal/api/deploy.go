@@ -83,22 +83,22 @@ type Deployment struct {
 // or with the reason why none does. What else was said of the service stays.
 func (s *Server) Deploy(ctx context.Context, d Deployment) error {
 	s.mu.Lock()
-	given, name := object{}, ""
+	name, given := "", object{
+		"apiVersion": "serving.knative.dev/v1",
+		"kind":       "Service",
+		"metadata":   object{"name": d.Name},
+		"spec":       object{"template": object{"spec": object{"serviceAccountName": d.Account, "containers": []any{object{}}}}},
+	}
 	if old := s.services[d.Name]; old != nil {
-		name = d.Name
-		given = copied(old.Object).(object)
-	} else {
-		given = object{
-			"apiVersion": "serving.knative.dev/v1",
-			"kind":       "Service",
-			"metadata":   object{"name": d.Name},
-			"spec":       object{"template": object{"spec": object{"serviceAccountName": d.Account, "containers": []any{object{}}}}},
-		}
+		name, given = d.Name, copied(old.Object).(object)
 	}
 	template := child(child(given, "spec"), "template")
 	containers := child(template, "spec")["containers"].([]any)
-	if containers[0].(object)["image"] != d.Image {
-		containers[0].(object)["image"] = d.Image
+	// gcloud may have named the same image by its digest since.
+	c := containers[0].(object)
+	before, err := s.Images.Resolve(ctx, text(c, "image"))
+	if after, _ := s.Images.Resolve(ctx, d.Image); err != nil || after == nil || before.Digest != after.Digest {
+		c["image"] = d.Image
 		delete(child(template, "metadata"), "name")
 	}
 	svc, err := s.change(given, name, s.Developer)

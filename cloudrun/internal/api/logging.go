@@ -12,7 +12,8 @@ import (
 	"github.com/amammay/otorun/cloudrun/internal/logs"
 )
 
-// loggingSurface is Cloud Logging, to read what the containers wrote.
+// loggingSurface is Cloud Logging, to read what the containers wrote
+// and which requests there were.
 // https://docs.cloud.google.com/logging/docs/reference/v2/rest
 func (s *Server) loggingSurface() *surface {
 	return &surface{name: "logging.googleapis.com", routes: []route{
@@ -40,7 +41,7 @@ func (s *Server) listEntries(c *call) (any, error) {
 			return nil, invalid("page token %q isn't one of this API", body.PageToken)
 		}
 	}
-	entries := s.Platform.Logs.Entries(nil)
+	entries := slices.Concat(s.Platform.Logs.Entries(nil), s.Platform.Requests.Entries(nil))
 	slices.SortStableFunc(entries, func(a, b logs.Entry) int { return a.Time.Compare(b.Time) })
 	switch body.OrderBy {
 	case "", "timestamp", "timestamp asc":
@@ -92,10 +93,10 @@ func (s *Server) entryJSON(e logs.Entry) object {
 	if e.Trace != "" {
 		entry["trace"], entry["spanId"] = e.Trace, e.SpanID
 	}
-	if r := e.Request; r != nil {
-		entry["httpRequest"] = object{
-			"requestMethod": r.RequestMethod, "requestUrl": r.RequestURL, "status": r.Status,
-			"responseSize": r.ResponseSize, "userAgent": r.UserAgent, "latency": r.Latency,
+	if e.Request != nil {
+		request := object{} // which filters can look into
+		if err := convert(e.Request, &request); err == nil {
+			entry["httpRequest"] = request
 		}
 	}
 	// An entry has one payload. gcloud's logs read takes the text alone, and falls

@@ -21,7 +21,7 @@ type Source struct {
 	Service  string
 	Revision string
 	Instance string
-	// Stream is stdout or stderr, if that is known.
+	// Stream is stdout, stderr or requests, if that is known.
 	Stream string
 }
 
@@ -45,12 +45,15 @@ type Entry struct {
 
 // Request is Cloud Logging's httpRequest.
 type Request struct {
-	RequestMethod string
+	RequestMethod string `json:"requestMethod"`
 	RequestURL    string `json:"requestUrl"`
-	Status        int
-	ResponseSize  string
-	UserAgent     string
-	Latency       string
+	Status        int    `json:"status"`
+	RequestSize   string `json:"requestSize,omitempty"`
+	ResponseSize  string `json:"responseSize,omitempty"`
+	UserAgent     string `json:"userAgent,omitempty"`
+	RemoteIP      string `json:"remoteIp,omitempty"`
+	Latency       string `json:"latency,omitempty"`
+	Protocol      string `json:"protocol,omitempty"`
 }
 
 // parse makes an entry of a line.
@@ -109,7 +112,11 @@ type Store struct {
 
 // Append adds a line of a container.
 func (s *Store) Append(source Source, severity, line string) {
-	e := parse(source, time.Now(), severity, line)
+	s.Add(parse(source, time.Now(), severity, line))
+}
+
+// Add adds an entry.
+func (s *Store) Add(e Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.entries) >= 2*kept {
