@@ -55,7 +55,8 @@ var rooms = []room{
 	{name: root + "/internal/cloudlog/...", may: []string{root + "/internal/tracecontext"}},
 	{name: root + "/internal/tracecontext/..."},
 	{name: root + "/internal/runhost/..."},
-	{name: root + "/internal/firestoreemulator/..."},
+	{name: root + "/internal/firestoreemulator/emulatortest", may: []string{root + "/internal/firestoreemulator", "cloud.google.com/go/firestore", "google.golang.org/..."}},
+	{name: root + "/internal/firestoreemulator/...", inTests: []string{root + "/internal/firestoreemulator/emulatortest"}},
 
 	{name: root + "/e2e/...", inTests: []string{root + "/cloudrun/cloudruntest", root + "/internal/firestoreemulator/...", "*"}},
 
