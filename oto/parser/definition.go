@@ -20,6 +20,10 @@ type Definition struct {
 	Objects []Object `json:"objects"`
 	// Imports are the foreign packages that types refer to: path to name.
 	Imports map[string]string `json:"imports"`
+	// Types are all types with a name that travel, by Name: see [Type].
+	Types []Type `json:"types"`
+	// Aliases are the definition's other names for types, by name.
+	Aliases []Alias `json:"aliases"`
 }
 
 // Object returns the object named name, one of the definition's own packages
@@ -158,6 +162,10 @@ type Method struct {
 	Comment        string         `json:"comment"`
 	Metadata       map[string]any `json:"metadata"`
 	Doc            string         `json:"doc"`
+	// Request and Response are what the method takes and returns, without a
+	// pointer: M(*R) means the same as M(R).
+	Request  *TypeRef `json:"request"`
+	Response *TypeRef `json:"response"`
 }
 
 // Object is a struct of the definition, or one of another package that the
@@ -191,6 +199,28 @@ type Field struct {
 	Doc            string              `json:"doc"`
 	// JSONName is the field's name on the wire; empty if it never travels.
 	JSONName string `json:"jsonName"`
+	// OmitsEmpty and OmitsZero say that the json tag has omitempty and omitzero.
+	// (OmitEmpty is true for the field Error alone.)
+	OmitsEmpty bool `json:"omitsEmpty"`
+	OmitsZero  bool `json:"omitsZero"`
+	// Optional says that the field may be missing in what a service sends: it is
+	// left out when empty or zero, or is embedded by a pointer. A service takes
+	// any field to be missing.
+	Optional bool `json:"optional"`
+	// Embedded says that the field is an embedded struct whose fields stand in
+	// its place on the wire. Only a [Type]'s Members have such.
+	Embedded bool `json:"embedded"`
+	// Constraints are what the field's metadata says of its value.
+	Constraints Constraints `json:"constraints"`
+
+	// path are the embedded fields that a promoted one is below.
+	path []step
+}
+
+// step is an embedded field on the way to one that is promoted.
+type step struct {
+	name    string
+	pointer bool
 }
 
 // FieldTag is the value of one key of a struct tag.
@@ -218,6 +248,9 @@ type FieldType struct {
 	TSType    string `json:"tsType"`
 	SwiftType string `json:"swiftType"`
 	DartType  string `json:"dartType"`
+	// Wire is the type on the wire, which the keys above don't tell in full; nil
+	// where there is none, as for a type parameter.
+	Wire *TypeRef `json:"wire"`
 }
 
 // IsOptional says whether the type is a pointer.
