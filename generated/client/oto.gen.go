@@ -29,7 +29,7 @@ func NewTacoService(client *Client) *TacoService {
 // EatTaco records that a person has consumed tacos.
 func (s *TacoService) EatTaco(ctx context.Context, request EatTacoRequest) (*EatTacoResponse, error) {
 	var response EatTacoResponse
-	if err := s.client.call(ctx, "TacoService", "EatTaco", request, &response); err != nil {
+	if err := s.client.call(ctx, "TacoService", "EatTaco", &request, &response); err != nil {
 		return nil, err
 	}
 	return &response, nil

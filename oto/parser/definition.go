@@ -3,6 +3,7 @@ package parser
 import (
 	"errors"
 	"fmt"
+	"go/token"
 	"strings"
 )
 
@@ -24,6 +25,9 @@ type Definition struct {
 	Types []Type `json:"types"`
 	// Aliases are the definition's other names for types, by name.
 	Aliases []Alias `json:"aliases"`
+
+	// own are the paths of the packages that the definition is in.
+	own map[string]bool
 }
 
 // Object returns the object named name, one of the definition's own packages
@@ -139,6 +143,8 @@ type Service struct {
 	// Doc is the doc comment as written, with its paragraphs and indentation
 	// but without metadata.
 	Doc string `json:"doc"`
+
+	packageName string
 }
 
 // MethodsByMetadata groups the service's methods by the text that their
@@ -201,27 +207,30 @@ type Field struct {
 	JSONName string `json:"jsonName"`
 	// OmitsEmpty and OmitsZero say that the json tag has omitempty and omitzero.
 	// (OmitEmpty is true for the field Error alone.)
-	OmitsEmpty bool `json:"omitsEmpty"`
-	OmitsZero  bool `json:"omitsZero"`
+	OmitsEmpty bool `json:"omitsEmpty,omitempty"`
+	OmitsZero  bool `json:"omitsZero,omitempty"`
 	// Optional says that the field may be missing in what a service sends: it is
 	// left out when empty or zero, or is embedded by a pointer. A service takes
 	// any field to be missing.
-	Optional bool `json:"optional"`
+	Optional bool `json:"optional,omitempty"`
 	// Embedded says that the field is an embedded struct whose fields stand in
 	// its place on the wire. Only a [Type]'s Members have such.
-	Embedded bool `json:"embedded"`
+	Embedded bool `json:"embedded,omitempty"`
 	// Constraints are what the field's metadata says of its value.
-	Constraints Constraints `json:"constraints"`
+	Constraints Constraints `json:"constraints,omitzero"`
 
 	// path are the embedded fields that a promoted one is below.
 	path []step
+	// pos is where a fault of the field is shown; constrained says that its
+	// metadata may have constraints, and exact is that metadata with its numbers
+	// as they are written.
+	pos         token.Pos
+	constrained bool
+	exact       map[string]any
 }
 
 // step is an embedded field on the way to one that is promoted.
-type step struct {
-	name    string
-	pointer bool
-}
+type step struct{ ref *TypeRef }
 
 // FieldTag is the value of one key of a struct tag.
 type FieldTag struct {

@@ -56,29 +56,29 @@ type TypeRef struct {
 	// Kind is one of the constants above.
 	Kind string `json:"kind"`
 	// Name is the Name of a Type; empty for a type without one.
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"`
 	// Base is the kind of an enum's values: string or int.
-	Base string `json:"base"`
+	Base string `json:"base,omitempty"`
 	// Bits is the size of an int or float: 8, 16, 32 or 64. Go's int and uint
 	// have 64.
-	Bits int `json:"bits"`
+	Bits int `json:"bits,omitempty"`
 	// Unsigned says that an int can't be below zero.
-	Unsigned bool `json:"unsigned"`
+	Unsigned bool `json:"unsigned,omitempty"`
 	// Elem is what a list, array or map has in it; Key is a map's.
-	Elem *TypeRef `json:"elem"`
-	Key  *TypeRef `json:"key"`
+	Elem *TypeRef `json:"elem,omitempty"`
+	Key  *TypeRef `json:"key,omitempty"`
 	// Len is the number of items of an array.
-	Len int64 `json:"len"`
+	Len int64 `json:"len,omitempty"`
 	// Pointers is how many pointers there are before the value. With any, null
 	// stands for a nil one and differs from the zero value.
-	Pointers int `json:"pointers"`
+	Pointers int `json:"pointers,omitempty"`
 	// Nullable says that Go may send null: the type is a pointer, list, map,
 	// bytes, any or raw, or a name for one. Null is taken for any type; where it
 	// isn't nullable it leaves the zero value.
-	Nullable bool `json:"nullable"`
+	Nullable bool `json:"nullable,omitempty"`
 	// Quoted says that a bool, number or text travels inside of text, as
 	// json:",string" has it: "12" for 12, and "\"a\"" for "a".
-	Quoted bool `json:"quoted"`
+	Quoted bool `json:"quoted,omitempty"`
 
 	// typ is the type in Go.
 	typ types.Type
@@ -86,11 +86,11 @@ type TypeRef struct {
 
 // IsPointer says whether the value is behind a pointer: it is null when there is
 // none.
-func (t *TypeRef) IsPointer() bool { return t.Pointers > 0 }
+func (t TypeRef) IsPointer() bool { return t.Pointers > 0 }
 
 // IsLossy says whether a double, which JavaScript has for all numbers, can't
 // hold every value: an int of 64 bits, a duration, a number of any length.
-func (t *TypeRef) IsLossy() bool {
+func (t TypeRef) IsLossy() bool {
 	return !t.Quoted && (t.Kind == KindInt || t.Kind == KindEnum && t.Base == KindInt) && t.Bits == 64 ||
 		t.Kind == KindDuration || t.Kind == KindNumber
 }
@@ -132,8 +132,8 @@ type Type struct {
 	Doc      string         `json:"doc"`
 	Metadata map[string]any `json:"metadata"`
 
-	// typ is the type in Go; source is what its declaration has on the right.
-	typ, source types.Type
+	// typ is the type in Go.
+	typ types.Type
 }
 
 // EnumValue is one constant of an enum.
@@ -152,7 +152,7 @@ type EnumValue struct {
 
 // DistinctValues are the values of an enum without constants for a value that an
 // earlier one has.
-func (t *Type) DistinctValues() []EnumValue {
+func (t Type) DistinctValues() []EnumValue {
 	var distinct []EnumValue
 	for _, v := range t.Values {
 		if !slices.ContainsFunc(distinct, func(d EnumValue) bool { return d.JSON == v.JSON }) {
@@ -163,8 +163,8 @@ func (t *Type) DistinctValues() []EnumValue {
 }
 
 // IsObject, IsEnum say of which kind the type is.
-func (t *Type) IsObject() bool { return t.Kind == KindObject }
-func (t *Type) IsEnum() bool   { return t.Kind == KindEnum }
+func (t Type) IsObject() bool { return t.Kind == KindObject }
+func (t Type) IsEnum() bool   { return t.Kind == KindEnum }
 
 // Type returns the type of that Name. The error is [ErrNotFound] when there is
 // none.
@@ -181,6 +181,8 @@ type Alias struct {
 	Name string   `json:"name"`
 	Type *TypeRef `json:"type"`
 	Doc  string   `json:"doc"`
+
+	packageName string
 }
 
 // Constraints are what must hold of a field's value, from its metadata:
