@@ -14,9 +14,11 @@ type TacoService interface {
 type EatTacoRequest struct {
 	// Name is the person who eats.
 	// example: "Sammy Sosa"
+	// required: true
 	Name string
 	// Tacos are the tacos the person has consumed, one item a taco.
 	// example: ["Chicken","Chorizo"]
+	// required: true
 	Tacos []string
 }
 

@@ -38,8 +38,12 @@ func (s *TacoService) EatTaco(ctx context.Context, request EatTacoRequest) (*Eat
 // EatTacoRequest says who has eaten what.
 type EatTacoRequest struct {
 	// Name is the person who eats.
+	//
+	// Required.
 	Name string `json:"name"`
 	// Tacos are the tacos the person has consumed, one item a taco.
+	//
+	// Required.
 	Tacos []string `json:"tacos"`
 }
 

@@ -18,7 +18,8 @@ type TacoService interface {
 
 // RegisterTacoService has server answer the calls of TacoService with service.
 func RegisterTacoService(server *otohttp.Server, service TacoService) {
-	otohttp.Handle(server, "TacoService", "EatTaco", service.EatTaco)
+	otohttp.Handle(server, "TacoService", "EatTaco",
+		otohttp.Checked("EatTacoRequest", checkEatTacoRequest, service.EatTaco))
 }
 
 // EatTacoRequest says who has eaten what.
@@ -35,4 +36,15 @@ type EatTacoResponse struct {
 	TacoConsumptionStatus string `json:"tacoConsumptionStatus"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
+}
+
+// checkEatTacoRequest says what of r breaks its definition's constraints.
+func checkEatTacoRequest(r *EatTacoRequest) (v otohttp.Violations) {
+	if r.Name == "" {
+		v.Add("Name", "is required")
+	}
+	if len(r.Tacos) == 0 {
+		v.Add("Tacos", "is required")
+	}
+	return v
 }

@@ -55,8 +55,10 @@ func (b *builder) addTypes(def *Definition, faults *errorList, services []*servi
 	}
 	for i := range def.Types {
 		t := &def.Types[i]
-		for j := range t.Fields {
-			r.constrain(&t.Fields[j])
+		for _, fields := range [][]Field{t.Fields, t.Members} {
+			for j := range fields {
+				r.constrain(&fields[j])
+			}
 		}
 		for _, s := range declared {
 			for _, m := range s.Methods {
