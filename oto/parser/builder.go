@@ -20,6 +20,8 @@ type builder struct {
 
 	// scanned are the definition's own packages; all others are foreign.
 	scanned map[*types.Package]*packages.Package
+	// paths are their import paths, in the order they were named.
+	paths []string
 	// docs are the comments of the exported types of scanned packages.
 	docs map[*types.TypeName]typeDoc
 	// comments are those of all types, fields and constants of scanned packages,
@@ -88,6 +90,7 @@ func newBuilder(p *Parser, pkgs []*packages.Package, packageName string) *builde
 	for _, pkg := range pkgs {
 		if pkg.Types != nil {
 			b.scanned[pkg.Types] = pkg
+			b.paths = append(b.paths, pkg.PkgPath)
 			b.indexDocs(pkg)
 			b.indexComments(pkg)
 		}

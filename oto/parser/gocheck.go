@@ -3,6 +3,7 @@ package parser
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -42,15 +43,31 @@ func (t *TypeRef) needsCheck(checked map[string]bool) bool {
 // Checks says whether there is something to check in values of a type.
 func (f *GoFile) Checks(t TypeRef) bool { return t.needsCheck(f.checks) }
 
-// CheckedTypes are the types that have a function to check their values.
+// CheckedTypes are the types that have a function to check their values: those
+// that a request may hold, with something to check.
 func (f *GoFile) CheckedTypes() []Type {
-	var checked []Type
-	for _, t := range f.def.Types {
+	reached := make(map[string]bool)
+	var visit func(t *TypeRef)
+	visit = func(t *TypeRef) {
+		if t == nil || reached[t.Name] {
+			return
+		}
 		if f.checks[t.Name] {
-			checked = append(checked, t)
+			reached[t.Name] = true
+			is, _ := f.def.Type(t.Name)
+			visit(is.Underlying)
+			for _, field := range is.Fields {
+				visit(field.Type.Wire)
+			}
+		}
+		visit(t.Elem)
+	}
+	for _, s := range f.def.Services {
+		for _, m := range s.Methods {
+			visit(m.Request)
 		}
 	}
-	return checked
+	return slices.DeleteFunc(slices.Clone(f.def.Types), func(t Type) bool { return !reached[t.Name] })
 }
 
 // CheckFunc is the name of the function that checks values of a type.
@@ -167,6 +184,11 @@ func (c *checkWriter) value(field Field, expr, name string) {
 		c.line("if %s {\nv.Add(%s, \"is required\")", missing, name)
 		c.otherwise(wrong, name)
 	case present != "" && (t.Pointers > 0 || field.OmitsEmpty || field.OmitsZero):
+		if len(wrong) == 1 {
+			wrong[0].code = present + " && " + wrong[0].code
+			c.conditions(wrong, name, "")
+			break
+		}
 		c.block("if "+present, func() { c.conditions(wrong, name, "") })
 	default:
 		c.conditions(wrong, name, "")

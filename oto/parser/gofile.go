@@ -20,7 +20,7 @@ type GoFile struct {
 	imports map[string]string
 	own     []string // paths that the template itself imports
 	byID    map[string]*Type
-	checks  map[string]bool // by Name: whether something below a type is checked
+	checks  map[string]bool // by Name: whether something below a type is to be checked
 }
 
 // GoFile returns the definition for a Go file whose template has the names of

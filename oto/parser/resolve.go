@@ -73,22 +73,36 @@ func (r *resolver) trial(f func()) bool {
 }
 
 // ref describes t as it is used at a place. It is never nil: where t can't travel
-// a fault is noted.
+// a fault is noted. A name for a pointer is looked through: nothing but Go has
+// such.
 func (r *resolver) ref(t types.Type, at site) *TypeRef {
-	ref := &TypeRef{typ: t}
-	t = unalias(t)
+	ref := &TypeRef{}
+	pointee := unalias(t)
 	for {
-		pointer, ok := t.(*types.Pointer)
+		pointer, ok := pointee.(*types.Pointer)
+		if named, isNamed := pointee.(*types.Named); isNamed {
+			pointer, ok = named.Underlying().(*types.Pointer)
+		}
 		if !ok {
 			break
 		}
-		ref.Pointers++
-		t = unalias(pointer.Elem())
+		pointee = unalias(pointer.Elem())
+		if ref.Pointers++; ref.Pointers > maxPointers {
+			r.fault(at, "%s is a pointer to itself, which has no end", typeName(t))
+			return ref
+		}
 	}
-	r.describe(ref, t, at)
+	ref.typ = pointee
+	for range ref.Pointers {
+		ref.typ = types.NewPointer(ref.typ)
+	}
+	r.describe(ref, pointee, at)
 	ref.Nullable = ref.Nullable || ref.Pointers > 0
 	return ref
 }
+
+// maxPointers is more than anyone needs: type P *P has no end of them.
+const maxPointers = 16
 
 // describe fills in what ref says of t, which is no pointer.
 func (r *resolver) describe(ref *TypeRef, t types.Type, at site) {

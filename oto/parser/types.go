@@ -43,7 +43,7 @@ func (b *builder) addTypes(def *Definition, faults *errorList, services []*servi
 		for i, v := range o.fields {
 			l := level{owner: o.name}
 			if o.Imported {
-				l.site.foreign, l.site.asDeclared = typeName(o.name.Type()), true
+				l.site = site{foreign: typeName(o.name.Type()), asDeclared: true, inside: true}
 			}
 			r.trial(func() { o.Fields[i].Type.Wire = r.ref(v.Type(), l.fieldSite(r, v)) })
 		}

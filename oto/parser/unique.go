@@ -10,7 +10,7 @@ import (
 )
 
 // nameAll gives each type and enum value a name of its own: the definition's own
-// types keep theirs, then come instances and structs without a name, then other
+// types keep theirs, those of the package named first before others', then come instances and structs without a name, then other
 // packages' types.
 func (r *resolver) nameAll(services []Service, aliases []Alias) {
 	taken := make(map[string]bool)
@@ -34,7 +34,12 @@ func (r *resolver) nameAll(services []Service, aliases []Alias) {
 	}
 	ordered := slices.Clone(r.order)
 	slices.SortStableFunc(ordered, func(a, b *Type) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a.GoName, b.GoName))
+		return cmp.Or(
+			cmp.Compare(rank(a), rank(b)),
+			cmp.Compare(slices.Index(r.b.paths, a.Package), slices.Index(r.b.paths, b.Package)),
+			strings.Compare(a.GoName, b.GoName),
+			strings.Compare(a.ID, b.ID),
+		)
 	})
 	for _, t := range ordered {
 		t.Name = unique(taken, flatName(t), t.PackageName)
@@ -108,18 +113,8 @@ func wordsOf(t types.Type) string {
 // and returns the types by name.
 func (r *resolver) finish(services []Service, aliases []Alias) []Type {
 	r.nameAll(services, aliases)
-	for changed := true; changed; { // a name may stand for a pointer to another
-		changed = false
-		for _, n := range r.names {
-			kind := n.ref.Kind
-			n.ref.tell(n.typ)
-			changed = changed || n.ref.Kind != kind
-		}
-		for _, t := range r.order {
-			if t.Kind == "" && t.Underlying != nil {
-				t.Kind = t.Underlying.Kind
-			}
-		}
+	for _, n := range r.names {
+		n.ref.tell(n.typ)
 	}
 	all := make([]Type, len(r.order))
 	for i, t := range r.order {

@@ -70,7 +70,8 @@ type TypeRef struct {
 	// Len is the number of items of an array.
 	Len int64 `json:"len,omitempty"`
 	// Pointers is how many pointers there are before the value. With any, null
-	// stands for a nil one and differs from the zero value.
+	// stands for a nil one and differs from the zero value. A type that Go has as
+	// a name for a pointer is that pointer here.
 	Pointers int `json:"pointers,omitempty"`
 	// Nullable says that Go may send null: the type is a pointer, list, map,
 	// bytes, any or raw, or a name for one. Null is taken for any type; where it
@@ -117,7 +118,7 @@ type Type struct {
 	Imported bool `json:"imported"`
 	// Kind is what its values are on the wire.
 	Kind string `json:"kind"`
-	// Underlying is what the type is a name for; nil for objects, and for types
+	// Underlying is what the type is a name for; nil for objects and for types
 	// that make their own text or JSON.
 	Underlying *TypeRef `json:"underlying"`
 	// Fields are the keys of an object on the wire, in the order that Go sends

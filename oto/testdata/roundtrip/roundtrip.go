@@ -1,0 +1,125 @@
+package roundtrip
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Recorder is an HTTP transport that keeps the last answer.
+type Recorder struct{ Answer []byte }
+
+// RoundTrip sends a request and keeps the body of its answer.
+func (r *Recorder) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	r.Answer, err = io.ReadAll(response.Body)
+	response.Body.Close()
+	response.Body = io.NopCloser(bytes.NewReader(r.Answer))
+	return response, err
+}
+
+// Check calls each method of a generated client's service n times with random
+// values, but for those to skip. What comes back has to be what went there, on
+// the wire to the letter, and what encoding/json makes of the same value in the
+// type that the definition has; there only names differ in case.
+func Check(ctx context.Context, r *rand.Rand, service any, recorder *Recorder, definition reflect.Type, n int, skip ...string) error {
+	v := reflect.ValueOf(service)
+	for i := range v.NumMethod() {
+		name := v.Type().Method(i).Name
+		if slices.Contains(skip, name) {
+			continue
+		}
+		defined, ok := definition.MethodByName(name)
+		if !ok {
+			return fmt.Errorf("%s is not in the definition", name)
+		}
+		wants := defined.Type.In(defined.Type.NumIn() - 1)
+		if wants.Kind() == reflect.Pointer {
+			wants = wants.Elem()
+		}
+		for range n {
+			if err := check(ctx, r, v.Method(i), recorder, wants); err != nil {
+				return fmt.Errorf("%s.%s: %w", v.Type().Elem().Name(), name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func check(ctx context.Context, r *rand.Rand, call reflect.Value, recorder *Recorder, wants reflect.Type) error {
+	request := reflect.New(call.Type().In(1))
+	Fill(r, request.Elem())
+	sent, err := json.Marshal(request.Interface())
+	if err != nil {
+		return err
+	}
+	own := reflect.New(wants)
+	strict := json.NewDecoder(bytes.NewReader(sent))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(own.Interface()); err != nil {
+		return fmt.Errorf("the definition's %s doesn't take %s: %w", wants, sent, err)
+	}
+	expected, err := json.Marshal(own.Interface())
+	if err != nil {
+		return err
+	}
+	if a, b := folded(expected), folded(sent); a != b {
+		return fmt.Errorf("sends %s\nencoding/json makes of the definition's %s %s", b, wants, a)
+	}
+	results := call.Call([]reflect.Value{reflect.ValueOf(ctx), request.Elem()})
+	if err, _ := results[1].Interface().(error); err != nil {
+		return fmt.Errorf("%s: %w", sent, err)
+	}
+	if !bytes.Equal(recorder.Answer, sent) {
+		return fmt.Errorf("sent %s\nserver answered %s", sent, recorder.Answer)
+	}
+	back, err := json.Marshal(results[0].Interface())
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(back, sent) {
+		return fmt.Errorf("sent %s\ngot back %s", sent, back)
+	}
+	return nil
+}
+
+// folded is JSON with the keys of objects in lower case and in order.
+func folded(text []byte) string {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return err.Error()
+	}
+	sorted, err := json.Marshal(fold(v))
+	if err != nil {
+		return err.Error()
+	}
+	return string(sorted)
+}
+
+func fold(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		lower := make(map[string]any, len(v))
+		for key, value := range v {
+			lower[strings.ToLower(key)] = fold(value)
+		}
+		return lower
+	case []any:
+		for i := range v {
+			v[i] = fold(v[i])
+		}
+	}
+	return v
+}
