@@ -304,20 +304,20 @@ type candidate struct {
 // deep, then the one with a tag, and none if there are still several.
 func (r *resolver) addFields(d *Type, s *types.Struct, top level) {
 	found := make(map[string][]candidate)
-	visited := make(map[types.Type]bool)
+	visited := make(map[string]bool)
 	type next struct {
 		s *types.Struct
 		level
+		id    string // an instance of a generic type isn't one by its pointer
 		times int
 	}
-	for round := []next{{s: s, level: top, times: 1}}; len(round) > 0; {
+	for round := []next{{s: s, level: top, id: typeID(d.typ), times: 1}}; len(round) > 0; {
 		var following []next
 		for _, n := range round {
-			key := types.Type(n.s)
-			if visited[key] {
+			if visited[n.id] {
 				continue
 			}
-			visited[key] = true
+			visited[n.id] = true
 			for i, m := range r.members(n.s, n.level) {
 				if n.index == nil && len(n.path) == 0 {
 					d.Members = append(d.Members, m.Field)
@@ -328,11 +328,12 @@ func (r *resolver) addFields(d *Type, s *types.Struct, top level) {
 					l := m.level
 					l.index = index
 					l.path = append(slices.Clip(n.path), step{ref: m.Type.Wire})
-					if j := slices.IndexFunc(following, func(f next) bool { return f.s == m.embedded }); j >= 0 {
+					id := typeID(pointee(m.Type.Wire.typ))
+					if j := slices.IndexFunc(following, func(f next) bool { return f.id == id }); j >= 0 {
 						following[j].times++
 						continue
 					}
-					following = append(following, next{s: m.embedded, level: l, times: n.times})
+					following = append(following, next{s: m.embedded, level: l, id: id, times: n.times})
 				case m.JSONName != "":
 					m.path = n.path
 					m.Optional = m.Optional || n.optional

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Fill sets v to a random value that JSON can carry: edges of numbers, texts with
-// all sorts of characters, nil and empty lists.
+// Fill sets v to a random value: edges of numbers, texts with all sorts of
+// characters, nil and empty lists.
 func Fill(r *rand.Rand, v reflect.Value) { filler{r}.fill(v, 0) }
 
 type filler struct{ *rand.Rand }

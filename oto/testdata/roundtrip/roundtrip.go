@@ -57,19 +57,17 @@ func Check(ctx context.Context, r *rand.Rand, service any, recorder *Recorder, d
 }
 
 func check(ctx context.Context, r *rand.Rand, call reflect.Value, recorder *Recorder, wants reflect.Type) error {
-	request := reflect.New(call.Type().In(1))
-	Fill(r, request.Elem())
-	sent, err := json.Marshal(request.Interface())
+	expected, err := random(r, wants)
 	if err != nil {
 		return err
 	}
-	own := reflect.New(wants)
-	strict := json.NewDecoder(bytes.NewReader(sent))
+	request := reflect.New(call.Type().In(1))
+	strict := json.NewDecoder(bytes.NewReader(expected))
 	strict.DisallowUnknownFields()
-	if err := strict.Decode(own.Interface()); err != nil {
-		return fmt.Errorf("the definition's %s doesn't take %s: %w", wants, sent, err)
+	if err := strict.Decode(request.Interface()); err != nil {
+		return fmt.Errorf("%s doesn't take %s: %w", call.Type().In(1), expected, err)
 	}
-	expected, err := json.Marshal(own.Interface())
+	sent, err := json.Marshal(request.Interface())
 	if err != nil {
 		return err
 	}
@@ -91,6 +89,26 @@ func check(ctx context.Context, r *rand.Rand, call reflect.Value, recorder *Reco
 		return fmt.Errorf("sent %s\ngot back %s", sent, back)
 	}
 	return nil
+}
+
+// random returns a random value of a type as JSON. It is one that JSON brings
+// back as it was: not a pointer to nil, say, which becomes nil.
+func random(r *rand.Rand, t reflect.Type) ([]byte, error) {
+	v := reflect.New(t)
+	Fill(r, v.Elem())
+	text, err := json.Marshal(v.Interface())
+	for err == nil {
+		v = reflect.New(t)
+		if err = json.Unmarshal(text, v.Interface()); err != nil {
+			break
+		}
+		var again []byte
+		if again, err = json.Marshal(v.Interface()); err == nil && bytes.Equal(again, text) {
+			return text, nil
+		}
+		text = again
+	}
+	return nil, fmt.Errorf("encoding/json with the definition's %s: %w", t, err)
 }
 
 // folded is JSON with the keys of objects in lower case and in order.
