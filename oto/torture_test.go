@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -61,5 +62,69 @@ func TestTortureRoundTrip(t *testing.T) {
 		if err := roundtrip.Check(t.Context(), r, s.service, recorder, s.definition, 50, "Constrained"); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A request that breaks its constraints is answered with all that is wrong, and
+// the service isn't called.
+func TestConstraints(t *testing.T) {
+	c, recorder := tortureClient(t)
+	fits := func() client.Constrained {
+		return client.Constrained{
+			Name: "Zoë Ä", Colour: client.Red, Count: 1, Dice: 6, Tags: []string{"a", ""}, Sure: new(bool),
+			Items: []client.Item{{Label: "x"}},
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*client.Constrained)
+		want   string // after "Constrained."; empty if it fits
+	}{
+		{name: "fits", change: func(r *client.Constrained) { r.Name = "Ana" }},
+		{name: "length in characters, not bytes", change: func(r *client.Constrained) { r.Name = "äö" }},
+		{name: "bounds are part of it", change: func(r *client.Constrained) { r.Ratio, r.Count = -0.5, 9007199254740993 }},
+		{name: "required text", change: func(r *client.Constrained) { r.Name = "" }, want: "Name is required"},
+		{name: "all of a field", change: func(r *client.Constrained) { r.Name = "!" },
+			want: "Name must have at least 2 characters; Constrained.Name must match ^[A-Za-zäöü ]+$"},
+		{name: "longer", change: func(r *client.Constrained) { r.Name = strings.Repeat("ä", 21) }, want: "Name must have at most 20 characters"},
+		{name: "value of an enum", change: func(r *client.Constrained) { r.Colour = client.Odd }, want: `Colour must be one of "red", "green"`},
+		{name: "number of an enum", change: func(r *client.Constrained) { r.Dice = 7 }, want: "Dice must be one of 1, 2, 3, 4, 5, 6"},
+		{name: "min", change: func(r *client.Constrained) { r.Count = 0 }, want: "Count must be at least 1"},
+		{name: "max beyond 2^53", change: func(r *client.Constrained) { r.Count = 9007199254740994 }, want: "Count must be at most 9007199254740993"},
+		{name: "fraction", change: func(r *client.Constrained) { r.Ratio = 1.51 }, want: "Ratio must be at most 1.5"},
+		{name: "required list", change: func(r *client.Constrained) { r.Tags = []string{} }, want: "Tags is required"},
+		{name: "length of a list", change: func(r *client.Constrained) { r.Tags = make([]string, 4) }, want: "Tags must have at most 3 items"},
+		{name: "item of a list", change: func(r *client.Constrained) { r.Tags = []string{"a", "B"} }, want: "Tags[1] must match ^[a-z]*$"},
+		{name: "left out", change: func(r *client.Constrained) { r.Nick = "" }},
+		{name: "not left out", change: func(r *client.Constrained) { r.Nick = "ab" }, want: "Nick must have at least 3 characters"},
+		{name: "pointer", change: func(r *client.Constrained) { r.Maybe = new(int) }, want: "Maybe must be at least 10"},
+		{name: "required pointer", change: func(r *client.Constrained) { r.Sure = nil }, want: "Sure is required"},
+		{name: "objects of a list", change: func(r *client.Constrained) { r.Items = []client.Item{{Label: "x"}, {}} }, want: "Items[1].Label is required"},
+		{name: "objects of a map, by key", change: func(r *client.Constrained) { r.ByName = map[string]client.Item{"b": {}, "a\n": {}} },
+			want: `ByName["a\n"].Label is required; Constrained.ByName["b"].Label is required`},
+		{name: "behind a pointer, in lists of lists", change: func(r *client.Constrained) {
+			r.Next = &client.Item{Label: "x", Grid: [][]client.Cell{nil, {{Text: "a"}, {Text: "ab"}}}}
+		}, want: "Next.Grid[1][1].Text must have at most 1 character"},
+		{name: "bytes", change: func(r *client.Constrained) { r.Key = make([]byte, 5) }, want: "Key must have at most 4 bytes"},
+		{name: "embedded", change: func(r *client.Constrained) { r.Low = 101 }, want: "Low must be at most 100"},
+		{name: "several", change: func(r *client.Constrained) { *r = client.Constrained{} },
+			want: `Name is required; Constrained.Colour must be one of "red", "green"; Constrained.Count must be at least 1; ` +
+				`Constrained.Dice must be one of 1, 2, 3, 4, 5, 6; Constrained.Tags is required; Constrained.Sure is required; Constrained.Items must have at least 1 item`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			request := fits()
+			tt.change(&request)
+			_, err := client.NewTorture(c).Constrained(t.Context(), request)
+			if tt.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			e, ok := errors.AsType[*client.Error](err)
+			if want := "Constrained." + tt.want; !ok || e.Message != want || e.Code != "invalid_argument" || e.StatusCode != 400 {
+				t.Errorf("got %v %s\nwant %s", err, recorder.Answer, want)
+			}
+		})
 	}
 }
