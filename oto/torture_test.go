@@ -71,7 +71,7 @@ func TestConstraints(t *testing.T) {
 	c, recorder := tortureClient(t)
 	fits := func() client.Constrained {
 		return client.Constrained{
-			Name: "Zoë Ä", Colour: client.Red, Count: 1, Dice: 6, Tags: []string{"a", ""}, Sure: new(bool),
+			Name: "Ana", Colour: client.Red, Count: 1, Dice: 6, Tags: []string{"a", ""}, Sure: new(bool),
 			Items: []client.Item{{Label: "x"}},
 		}
 	}
@@ -80,7 +80,7 @@ func TestConstraints(t *testing.T) {
 		change func(*client.Constrained)
 		want   string // after "Constrained."; empty if it fits
 	}{
-		{name: "fits", change: func(r *client.Constrained) { r.Name = "Ana" }},
+		{name: "fits", change: func(r *client.Constrained) {}},
 		{name: "length in characters, not bytes", change: func(r *client.Constrained) { r.Name = "äö" }},
 		{name: "bounds are part of it", change: func(r *client.Constrained) { r.Ratio, r.Count = -0.5, 9007199254740993 }},
 		{name: "required text", change: func(r *client.Constrained) { r.Name = "" }, want: "Name is required"},
