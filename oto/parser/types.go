@@ -53,6 +53,12 @@ func (b *builder) addTypes(def *Definition, faults *errorList, services []*servi
 	for pkg := range b.scanned {
 		def.own[pkg.Path()] = true
 	}
+	returned := make(map[string]bool)
+	for _, s := range declared {
+		for _, m := range s.Methods {
+			returned[m.Response.Name] = true
+		}
+	}
 	for i := range def.Types {
 		t := &def.Types[i]
 		for _, fields := range [][]Field{t.Fields, t.Members} {
@@ -60,14 +66,10 @@ func (b *builder) addTypes(def *Definition, faults *errorList, services []*servi
 				r.constrain(&fields[j])
 			}
 		}
-		for _, s := range declared {
-			for _, m := range s.Methods {
-				if m.Response.Name == t.Name && t.Kind == KindObject && !t.Imported && !b.parser.SuppressErrorField &&
-					!holdsError(t.Fields) && !holdsError(t.Members) {
-					t.Fields = append(t.Fields, errorField())
-					t.Members = append(t.Members, errorField())
-				}
-			}
+		if returned[t.Name] && t.IsObject() && !t.Imported && !b.parser.SuppressErrorField &&
+			!holdsError(t.Fields) && !holdsError(t.Members) {
+			t.Fields = append(t.Fields, errorField())
+			t.Members = append(t.Members, errorField())
 		}
 	}
 	for _, f := range r.faults {
