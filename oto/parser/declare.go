@@ -67,7 +67,7 @@ func (r *resolver) declare(t *types.Named, at site) *Type {
 	}
 	d.Underlying = r.ref(t.Underlying(), below)
 	d.Kind = d.Underlying.Kind
-	if d.Metadata["enum"] != false && (d.Kind == KindString || d.Kind == KindInt) {
+	if _, ok := t.Underlying().(*types.Basic); ok {
 		r.addValues(d, obj)
 	}
 	return d
@@ -379,7 +379,8 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// addValues makes d an enum if its package has constants of it.
+// addValues notes the constants of d. Text and integers are an enum then, unless
+// the type's comment says otherwise.
 func (r *resolver) addValues(d *Type, obj *types.TypeName) {
 	if r.b.foreign(obj) && !r.b.inModule(obj.Pkg().Path()) {
 		return // the library's numbers are often flags, or open
@@ -399,7 +400,9 @@ func (r *resolver) addValues(d *Type, obj *types.TypeName) {
 		x, y := r.b.position(a.Pos()), r.b.position(b.Pos())
 		return cmp.Or(strings.Compare(x.Filename, y.Filename), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column))
 	})
-	d.Kind = KindEnum
+	if d.Metadata["enum"] != false && (d.Kind == KindString || d.Kind == KindInt) {
+		d.Kind = KindEnum
+	}
 	for _, c := range constants {
 		doc := r.b.comment(r.docOf(c, c.Name()))
 		v := EnumValue{GoName: c.Name(), Value: constantValue(c.Val()), Comment: doc.text, Doc: doc.doc}
@@ -410,8 +413,14 @@ func (r *resolver) addValues(d *Type, obj *types.TypeName) {
 }
 
 func constantValue(v constant.Value) any {
-	if v.Kind() == constant.String {
+	switch v.Kind() {
+	case constant.String:
 		return constant.StringVal(v)
+	case constant.Bool:
+		return constant.BoolVal(v)
+	case constant.Float:
+		f, _ := constant.Float64Val(v)
+		return f
 	}
 	if i, exact := constant.Int64Val(v); exact {
 		return i

@@ -127,7 +127,8 @@ type Type struct {
 	// Members are the fields of the struct as it is declared: those that are
 	// embedded as such, those that don't travel with an empty JSONName.
 	Members []Field `json:"members"`
-	// Values are the values of an enum, in the order they are declared.
+	// Values are the constants of the type, in the order they are declared: of an
+	// enum, all the values it may have.
 	Values   []EnumValue    `json:"values"`
 	Comment  string         `json:"comment"`
 	Doc      string         `json:"doc"`
@@ -137,13 +138,14 @@ type Type struct {
 	typ types.Type
 }
 
-// EnumValue is one constant of an enum.
+// EnumValue is one constant of a type.
 type EnumValue struct {
 	// Name is the constant's name in what is generated, as unique as a type's.
 	Name string `json:"name"`
 	// GoName is its name in its own package.
 	GoName string `json:"goName"`
-	// Value is the constant: a string, an int64 or a uint64.
+	// Value is the constant: a string, an int64 or a uint64; of other types than
+	// enums also a float64 or a bool.
 	Value any `json:"value"`
 	// JSON is the constant as JSON writes it.
 	JSON    string `json:"json"`

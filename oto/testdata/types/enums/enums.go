@@ -11,6 +11,7 @@ type Enums struct {
 	ByLevel map[Level]Colour
 	Open    Open
 	Plain   Plain
+	Ratio   Ratio
 }
 
 // Colour is an enum.
@@ -40,3 +41,9 @@ const Known Open = "known"
 
 // Plain is a named string without constants.
 type Plain string
+
+// Ratio is a number with constants.
+type Ratio float64
+
+// Half is a half.
+const Half Ratio = 0.5

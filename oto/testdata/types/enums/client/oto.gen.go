@@ -51,6 +51,7 @@ type Enums struct {
 	ByLevel map[Level]Colour `json:"byLevel"`
 	Open    Open             `json:"open"`
 	Plain   Plain            `json:"plain"`
+	Ratio   Ratio            `json:"ratio"`
 }
 
 // Level is an enum of numbers.
@@ -66,8 +67,20 @@ const (
 // Open has constants but is no enum: there are other values.
 type Open string
 
+const (
+	Known Open = "known"
+)
+
 // Plain is a named string without constants.
 type Plain string
+
+// Ratio is a number with constants.
+type Ratio float64
+
+const (
+	// Half is a half.
+	Half Ratio = 0.5
+)
 
 // Client sends the calls. Its fields may be set before the first one; the zero
 // Client lacks only RemoteHost.

@@ -37,6 +37,7 @@ type Enums struct {
 	ByLevel map[Level]Colour `json:"byLevel"`
 	Open    Open             `json:"open"`
 	Plain   Plain            `json:"plain"`
+	Ratio   Ratio            `json:"ratio"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
 }
@@ -54,5 +55,17 @@ const (
 // Open has constants but is no enum: there are other values.
 type Open string
 
+const (
+	Known Open = "known"
+)
+
 // Plain is a named string without constants.
 type Plain string
+
+// Ratio is a number with constants.
+type Ratio float64
+
+const (
+	// Half is a half.
+	Half Ratio = 0.5
+)
