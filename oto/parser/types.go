@@ -25,6 +25,9 @@ func (b *builder) addTypes(def *Definition, faults *errorList, services []*servi
 		if len(s.Methods) == 0 {
 			continue
 		}
+		if s.generic {
+			r.fault(site{pos: s.pos}, "%s is generic, and a service is called by its name alone: write an interface of an instance, or -ignore it", s.Name)
+		}
 		if slices.ContainsFunc(declared, func(d Service) bool { return d.Name == s.Name }) {
 			r.fault(site{pos: s.pos}, "a service %s is in two packages, and calls couldn't tell them apart: rename one", s.Name)
 		}

@@ -1,7 +1,11 @@
 // Package constraints has fields with constraints.
 package constraints
 
-import "time"
+import (
+	"time"
+
+	"github.com/pacedotdev/oto/testdata/types/constraints/ext"
+)
 
 type Service interface {
 	// Order is refused if what it gets breaks them.
@@ -38,8 +42,26 @@ type Order struct {
 	// Sure is said.
 	// required: true
 	Sure *bool
+	// Price has constraints in its own package.
+	Price ext.Money
+	// Page is generic.
+	Page Page[Line]
+	// Words are many, by number.
+	// min: 1
+	// pattern: "o"
+	Words *[]*Word
 	*Delivery
 }
+
+// Page is a part of a list.
+type Page[T any] struct {
+	// Items are what is on it.
+	// max: 10
+	Items []T
+}
+
+// Word is a named text.
+type Word string
 
 type Size string
 

@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/pacedotdev/oto/testdata/types/constraints/ext"
 )
 
 type Service struct {
@@ -61,12 +63,12 @@ type Order struct {
 	// Name is whose.
 	//
 	// Required.
-	// At least 2 and at most 20 long.
+	// At least 2 characters, at most 20 characters.
 	// Matches ^[\p{L} ]+$
 	Name string `json:"name"`
 	// Count has bounds.
 	//
-	// At least 1 and at most 10.
+	// At least 1, at most 10.
 	Count int `json:"count"`
 	// Size is one of a few.
 	//
@@ -74,7 +76,7 @@ type Order struct {
 	Size Size `json:"size,omitempty"`
 	// Tags are few and short.
 	//
-	// At most 3 long.
+	// At most 3 items.
 	// Each matches ^[a-z]+$
 	Tags []string `json:"tags"`
 	// Lines are what is ordered.
@@ -91,10 +93,30 @@ type Order struct {
 	//
 	// Required.
 	Sure *bool `json:"sure"`
+	// Price has constraints in its own package.
+	Price ext.Money `json:"price"`
+	// Page is generic.
+	Page PageOfLine `json:"page"`
+	// Words are many, by number.
+	//
+	// At least 1 item.
+	// Each matches o
+	Words *[]*Word `json:"words"`
 	*Delivery
 }
 
+// Page is a part of a list.
+type PageOfLine struct {
+	// Items are what is on it.
+	//
+	// At most 10 items.
+	Items []Line `json:"items"`
+}
+
 type Size string
+
+// Word is a named text.
+type Word string
 
 // Client sends the calls. Its fields may be set before the first one; the zero
 // Client lacks only RemoteHost.

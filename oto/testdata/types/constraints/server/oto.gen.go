@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/testdata/types/constraints/ext"
 )
 
 type Service interface {
@@ -58,12 +59,27 @@ type Order struct {
 	Timeout time.Duration `json:"timeout,omitempty"`
 	// Sure is said.
 	Sure *bool `json:"sure"`
+	// Price has constraints in its own package.
+	Price ext.Money `json:"price"`
+	// Page is generic.
+	Page PageOfLine `json:"page"`
+	// Words are many, by number.
+	Words *[]*Word `json:"words"`
 	*Delivery
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
 }
 
+// Page is a part of a list.
+type PageOfLine struct {
+	// Items are what is on it.
+	Items []Line `json:"items"`
+}
+
 type Size string
+
+// Word is a named text.
+type Word string
 
 // checkLine says what of r breaks its definition's constraints.
 func checkLine(r *Line) (v otohttp.Violations) {
@@ -76,6 +92,14 @@ func checkLine(r *Line) (v otohttp.Violations) {
 				v.Below(below, "Sides", i, i2)
 			}
 		}
+	}
+	return v
+}
+
+// checkMoney says what of r breaks its definition's constraints.
+func checkMoney(r *ext.Money) (v otohttp.Violations) {
+	if !moneyCurrencyPattern.MatchString(r.Currency) {
+		v.Add("Currency", "must match ^[A-Z]{3}$")
 	}
 	return v
 }
@@ -134,6 +158,24 @@ func checkOrder(r *Order) (v otohttp.Violations) {
 	if r.Sure == nil {
 		v.Add("Sure", "is required")
 	}
+	if below := checkMoney(&r.Price); below.Any() {
+		v.Below(below, "Price")
+	}
+	if below := checkPageOfLine(&r.Page); below.Any() {
+		v.Below(below, "Page")
+	}
+	if r.Words != nil && len(*r.Words) < 1 {
+		v.Add("Words", "must have at least 1 item")
+	}
+	if r.Words != nil {
+		for i := range *r.Words {
+			if (*r.Words)[i] != nil {
+				if !orderWordsPattern.MatchString(string(*(*r.Words)[i])) {
+					v.Add("Words", "must match o", i)
+				}
+			}
+		}
+	}
 	if r.Delivery != nil {
 		if r.Delivery.Street == "" {
 			v.Add("Street", "is required")
@@ -149,7 +191,22 @@ func checkOrder(r *Order) (v otohttp.Violations) {
 	return v
 }
 
+// checkPageOfLine says what of r breaks its definition's constraints.
+func checkPageOfLine(r *PageOfLine) (v otohttp.Violations) {
+	if len(r.Items) > 10 {
+		v.Add("Items", "must have at most 10 items")
+	}
+	for i := range r.Items {
+		if below := checkLine(&r.Items[i]); below.Any() {
+			v.Below(below, "Items", i)
+		}
+	}
+	return v
+}
+
 var (
-	orderNamePattern = regexp.MustCompile(`^[\p{L} ]+$`)
-	orderTagsPattern = regexp.MustCompile(`^[a-z]+$`)
+	moneyCurrencyPattern = regexp.MustCompile(`^[A-Z]{3}$`)
+	orderNamePattern     = regexp.MustCompile(`^[\p{L} ]+$`)
+	orderTagsPattern     = regexp.MustCompile(`^[a-z]+$`)
+	orderWordsPattern    = regexp.MustCompile(`o`)
 )
