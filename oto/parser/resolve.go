@@ -38,8 +38,8 @@ type site struct {
 	// foreign is the way from there into types of other packages, such as
 	// ext.Thing.Conn; empty in the definition's own.
 	foreign string
-	// id and name are what an anonymous struct found here is called.
-	id, name string
+	// structName is what a struct without a name is called here.
+	structName
 	// signature says that this is what a method takes or returns.
 	signature bool
 	// asDeclared says that the definition's own types are used here as their

@@ -40,15 +40,17 @@ func (b *builder) addTypes(def *Definition, faults *errorList, services []*servi
 	}
 	b.addAliases(def, r)
 	for _, o := range slices.SortedFunc(maps.Keys(kept), func(a, b *object) int { return strings.Compare(a.TypeID, b.TypeID) }) {
-		if named, ok := types.Unalias(o.name.Type()).(*types.Named); ok && named.TypeParams().Len() > 0 {
+		named, ok := types.Unalias(o.name.Type()).(*types.Named)
+		if !ok || named.TypeParams().Len() > 0 {
 			continue
 		}
+		var at site
+		if o.Imported {
+			at = site{foreign: typeName(named), asDeclared: true, inside: true}
+		}
+		l := levelOf(named, !o.Imported, at)
 		for i, v := range o.fields {
-			l := level{owner: o.name}
-			if o.Imported {
-				l.site = site{foreign: typeName(o.name.Type()), asDeclared: true, inside: true}
-			}
-			r.trial(func() { o.Fields[i].Type.Wire = r.ref(v.Type(), l.fieldSite(r, v)) })
+			r.trial(func() { o.Fields[i].Type.Wire = r.ref(v.Type(), l.fieldSite(v)) })
 		}
 	}
 	def.Types = r.finish(declared, def.Aliases)

@@ -12,7 +12,14 @@ type Order struct {
 	}
 	Lines  []struct{ Count int }
 	ByName map[string]struct{}
+	Texts  Page[string]
+	Counts Page[int]
 }
 
 // OrderLines has the name that Order's Lines would get.
 type OrderLines struct{ Other string }
+
+// Page has a struct without a name in each of its instances.
+type Page[T any] struct {
+	Meta struct{ First, Last T }
+}

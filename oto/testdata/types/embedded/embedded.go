@@ -11,6 +11,7 @@ type Outer struct {
 	inner
 	ext.Tracked
 	Pair[string]
+	Coordinates
 	Named  Base `json:"base"`
 	Hidden int
 }
@@ -30,3 +31,6 @@ type Optional struct{ Note string }
 type inner struct{ Inside string }
 
 type Pair[T any] struct{ Left, Right T }
+
+// Coordinates is an alias of a struct without a name.
+type Coordinates = struct{ X, Y int }

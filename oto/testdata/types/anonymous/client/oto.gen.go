@@ -38,6 +38,8 @@ type Order struct {
 	Address OrderAddress           `json:"address"`
 	Lines   []OrderLines2          `json:"lines"`
 	ByName  map[string]OrderByName `json:"byName"`
+	Texts   PageOfString           `json:"texts"`
+	Counts  PageOfInt              `json:"counts"`
 }
 
 type OrderAddress struct {
@@ -61,6 +63,26 @@ type OrderLines struct {
 
 type OrderLines2 struct {
 	Count int `json:"count"`
+}
+
+// Page has a struct without a name in each of its instances.
+type PageOfInt struct {
+	Meta PageOfIntMeta `json:"meta"`
+}
+
+type PageOfIntMeta struct {
+	First int `json:"first"`
+	Last  int `json:"last"`
+}
+
+// Page has a struct without a name in each of its instances.
+type PageOfString struct {
+	Meta PageOfStringMeta `json:"meta"`
+}
+
+type PageOfStringMeta struct {
+	First string `json:"first"`
+	Last  string `json:"last"`
 }
 
 // Client sends the calls. Its fields may be set before the first one; the zero

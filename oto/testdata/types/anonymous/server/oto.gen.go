@@ -24,6 +24,8 @@ type Order struct {
 	Address OrderAddress           `json:"address"`
 	Lines   []OrderLines2          `json:"lines"`
 	ByName  map[string]OrderByName `json:"byName"`
+	Texts   PageOfString           `json:"texts"`
+	Counts  PageOfInt              `json:"counts"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
 }
@@ -49,4 +51,24 @@ type OrderLines struct {
 
 type OrderLines2 struct {
 	Count int `json:"count"`
+}
+
+// Page has a struct without a name in each of its instances.
+type PageOfInt struct {
+	Meta PageOfIntMeta `json:"meta"`
+}
+
+type PageOfIntMeta struct {
+	First int `json:"first"`
+	Last  int `json:"last"`
+}
+
+// Page has a struct without a name in each of its instances.
+type PageOfString struct {
+	Meta PageOfStringMeta `json:"meta"`
+}
+
+type PageOfStringMeta struct {
+	First string `json:"first"`
+	Last  string `json:"last"`
 }

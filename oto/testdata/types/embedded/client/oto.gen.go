@@ -53,8 +53,14 @@ type Outer struct {
 	inner
 	ext.Tracked
 	PairOfString
+	OuterCoordinates
 	Named  Base `json:"base"`
 	Hidden int  `json:"hidden"`
+}
+
+type OuterCoordinates struct {
+	X int `json:"x"`
+	Y int `json:"y"`
 }
 
 type PairOfString struct {

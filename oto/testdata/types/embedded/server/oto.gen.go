@@ -38,10 +38,16 @@ type Outer struct {
 	inner
 	ext.Tracked
 	PairOfString
+	OuterCoordinates
 	Named  Base `json:"base"`
 	Hidden int  `json:"hidden"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
+}
+
+type OuterCoordinates struct {
+	X int `json:"x"`
+	Y int `json:"y"`
 }
 
 type PairOfString struct {
