@@ -45,7 +45,7 @@ func moduleFile(t *testing.T) string {
 
 // buildAndRun makes a program of the module in the current folder that sends
 // random values through everything that was generated, builds it and runs it. It
-// returns what it says and whether that is all in order.
+// returns what was sent, as a Recorder tells it, or else what is wrong.
 func buildAndRun(t *testing.T, all []generated) (string, error) {
 	t.Helper()
 	var source strings.Builder
@@ -60,8 +60,14 @@ func buildAndRun(t *testing.T, all []generated) (string, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return "what was generated doesn't compile: " + string(out), err
 	}
-	out, err := exec.CommandContext(t.Context(), "./checks").CombinedOutput()
-	return string(out), err
+	var stderr strings.Builder
+	checks := exec.CommandContext(t.Context(), "./checks")
+	checks.Stderr = &stderr
+	out, err := checks.Output()
+	if err != nil {
+		return stderr.String(), err
+	}
+	return string(out), nil
 }
 
 var programTemplate = template.Must(template.New("main.go").Parse(`package main
@@ -95,11 +101,11 @@ func check(name string, seed uint64, register func(*otohttp.Server), client func
 	register(services)
 	server := httptest.NewServer(services)
 	defer server.Close()
-	recorder := new(roundtrip.Recorder)
+	recorder := &roundtrip.Recorder{Sent: os.Stdout, Name: name}
 	service := client(server.URL+services.Basepath, &http.Client{Transport: recorder})
 	r := rand.New(rand.NewPCG(seed, 1))
 	if err := roundtrip.Check(context.Background(), r, service, recorder, definition, 20); err != nil {
-		fmt.Printf("%s: %v\n", name, err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		os.Exit(1)
 	}
 }

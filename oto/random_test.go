@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/pacedotdev/oto/parser"
 )
 
 var (
@@ -56,6 +58,7 @@ func writeFile(t *testing.T, name, text string) {
 func checkRandom(t *testing.T, seeds []uint64) {
 	t.Helper()
 	var all []generated
+	var defs []parser.Definition
 	sources := make(map[string]string)
 	for _, n := range seeds {
 		id := strconv.FormatUint(n, 10)
@@ -78,6 +81,11 @@ func checkRandom(t *testing.T, seeds []uint64) {
 		if err != nil {
 			t.Fatalf("seed %d: %v\n%s", n, err, sources[id])
 		}
+		def, err := parser.New("./d" + id).Parse()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defs = append(defs, def)
 		service := echoed{Name: "Service", Client: "Service"}
 		for i, request := range d.methods {
 			service.Methods = append(service.Methods, echoedMethod{fmt.Sprintf("M%d", i), request})
@@ -89,8 +97,14 @@ func checkRandom(t *testing.T, seeds []uint64) {
 			Services: []echoed{service},
 		})
 	}
-	if out, err := buildAndRun(t, all); err != nil {
+	out, err := buildAndRun(t, all)
+	if err != nil {
 		t.Fatalf("%v: %s%s", err, out, blamed(out, sources))
+	}
+	for i, g := range all {
+		if _, err := checkSent(&defs[i], g.Name, out); err != nil {
+			t.Errorf("%s: %v%s", g.Name, err, blamed(g.Name+":", sources))
+		}
 	}
 }
 

@@ -49,19 +49,26 @@ func tortureClient(t *testing.T) (*client.Client, *roundtrip.Recorder) {
 // encoding/json makes of them in the definition's own types.
 func TestTortureRoundTrip(t *testing.T) {
 	c, recorder := tortureClient(t)
-	for _, s := range []struct {
-		service    any
-		definition reflect.Type
-	}{
-		{client.NewTorture(c), reflect.TypeFor[defs.Torture]()},
-		{client.NewSignatures(c), reflect.TypeFor[defs.Signatures]()},
-		{client.NewElsewhere(c), reflect.TypeFor[more.Elsewhere]()},
-		{client.NewDefsClient(c), reflect.TypeFor[defs.Client]()},
-	} {
+	for _, s := range tortureServices(c) {
 		r := rand.New(rand.NewPCG(1, 2))
 		if err := roundtrip.Check(t.Context(), r, s.service, recorder, s.definition, 50, "Constrained"); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// tortureService is a client's service and its interface in the definition.
+type tortureService struct {
+	service    any
+	definition reflect.Type
+}
+
+func tortureServices(c *client.Client) []tortureService {
+	return []tortureService{
+		{client.NewTorture(c), reflect.TypeFor[defs.Torture]()},
+		{client.NewSignatures(c), reflect.TypeFor[defs.Signatures]()},
+		{client.NewElsewhere(c), reflect.TypeFor[more.Elsewhere]()},
+		{client.NewDefsClient(c), reflect.TypeFor[defs.Client]()},
 	}
 }
 

@@ -53,6 +53,7 @@ func TestTypes(t *testing.T) {
 func TestTypesRoundTrip(t *testing.T) {
 	const own = "github.com/pacedotdev/oto/"
 	var all []generated
+	var defs []parser.Definition
 	for _, dir := range typeCases(t) {
 		def, err := parser.New(patterns(dir)...).Parse()
 		if err != nil {
@@ -72,12 +73,23 @@ func TestTypesRoundTrip(t *testing.T) {
 				g.Services = append(g.Services, service)
 			}
 		}
-		all = append(all, g)
+		all, defs = append(all, g), append(defs, def)
 	}
 	module := moduleFile(t)
 	t.Chdir(t.TempDir())
 	writeFile(t, "go.mod", module)
-	if out, err := buildAndRun(t, all); err != nil {
-		t.Errorf("%v: %s", err, out)
+	out, err := buildAndRun(t, all)
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for i, g := range all {
+		if len(g.Services) > 0 {
+			for _, s := range g.Services {
+				out = strings.ReplaceAll(out, g.Name+"\t"+s.Client+".", g.Name+"\t"+s.Name+".")
+			}
+			if _, err := checkSent(&defs[i], g.Name, out); err != nil {
+				t.Errorf("%s: %v", g.Name, err)
+			}
+		}
 	}
 }
