@@ -157,6 +157,8 @@ func (m model) object(t *parser.Type, v any) error {
 		switch {
 		case ok && f.Optional:
 			m.present[t.Name+"."+f.Name] = true
+		case !ok && f.InBandError():
+			continue // which no client sends
 		case !ok && f.Optional:
 			m.absent[t.Name+"."+f.Name] = true
 			continue
