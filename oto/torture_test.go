@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -43,6 +46,39 @@ func tortureClient(t *testing.T) (*client.Client, *roundtrip.Recorder) {
 	c := client.New(server.URL + services.Basepath)
 	c.HTTPClient = &http.Client{Transport: recorder}
 	return c, recorder
+}
+
+// The server that the tests of other languages run against tells where it is, and
+// ends with whoever started it.
+func TestTortureServer(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "torture")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./testdata/torture").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	server := exec.CommandContext(t.Context(), program)
+	stdin, err := server.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	url, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := client.NewSignatures(client.New(strings.TrimSpace(url))).Text(t.Context(), "hello")
+	if err != nil || *said != "hello" {
+		t.Errorf("the server at %q says %v, %v", url, said, err)
+	}
+	stdin.Close()
+	if err := server.Wait(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Random values of every type come back as they went, and on the wire are what

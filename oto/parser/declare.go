@@ -218,6 +218,9 @@ func (r *resolver) members(s *types.Struct, l level) []member {
 		} else {
 			m.Type.Wire = r.ref(v.Type(), at)
 		}
+		if named, ok := unalias(under).(*types.Named); ok && l.camel && m.OmitsZero && !r.b.foreign(named.Obj()) && ownKind(named) == "" && hasIsZero(named) {
+			r.fault(at, "omitzero: %s has its own IsZero, and the copy of it has no methods: use omitempty, with a pointer for a struct", typeName(named))
+		}
 		m.quote()
 		m.Optional = l.optional || m.OmitsZero || m.OmitsEmpty && canBeEmpty(v.Type())
 		all = append(all, m)

@@ -307,6 +307,14 @@ func isBytes(t types.Type) bool {
 
 func isError(t types.Type) bool { return types.Identical(t, types.Universe.Lookup("error").Type()) }
 
+// hasIsZero says whether t has the method that omitzero asks.
+func hasIsZero(t types.Type) bool {
+	method, _, _ := types.LookupFieldOrMethod(t, true, nil, "IsZero")
+	f, ok := method.(*types.Func)
+	return ok && f.Signature().Params().Len() == 0 && f.Signature().Results().Len() == 1 &&
+		types.Identical(f.Signature().Results().At(0).Type(), types.Typ[types.Bool])
+}
+
 // onlyMarshals says whether an interface has methods, all of which are for JSON.
 func onlyMarshals(t *types.Interface) bool {
 	for method := range t.Methods() {
