@@ -20,7 +20,8 @@ type builder struct {
 
 	// scanned are the definition's own packages; all others are foreign.
 	scanned map[*types.Package]*packages.Package
-	// paths are their import paths, in the order they were named.
+	// paths are their import paths: a package's before those of others that it
+	// imports, else in the order they were named.
 	paths []string
 	// docs are the comments of the exported types of scanned packages.
 	docs map[*types.TypeName]typeDoc
@@ -91,12 +92,36 @@ func newBuilder(p *Parser, pkgs []*packages.Package, packageName string) *builde
 	for _, pkg := range pkgs {
 		if pkg.Types != nil {
 			b.scanned[pkg.Types] = pkg
-			b.paths = append(b.paths, pkg.PkgPath)
 			b.indexDocs(pkg)
 			b.indexComments(pkg)
 		}
 	}
+	b.paths = importersFirst(pkgs)
 	return b
+}
+
+// importersFirst returns the paths of pkgs, those of packages that no other one
+// imports first.
+func importersFirst(pkgs []*packages.Package) []string {
+	var paths []string
+	for left := pkgs; len(left) > 0; {
+		var first, imported []*packages.Package
+		for _, pkg := range left {
+			if slices.ContainsFunc(left, func(other *packages.Package) bool { return other.Imports[pkg.PkgPath] != nil }) {
+				imported = append(imported, pkg)
+			} else {
+				first = append(first, pkg)
+			}
+		}
+		if len(first) == 0 { // the type checker has told of the cycle
+			first, imported = imported, nil
+		}
+		for _, pkg := range first {
+			paths = append(paths, pkg.PkgPath)
+		}
+		left = imported
+	}
+	return paths
 }
 
 // indexDocs notes the comments of a package's exported types.
