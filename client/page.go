@@ -73,8 +73,8 @@ type bar struct {
 	Name                   string
 	Count                  int
 	Percent                float64 // of the longest bar
-	LastMeal, LastMealText string
-	Now                    bool // it is who has just eaten
+	LastMeal, LastMealText string  // for programs and for people; empty if it isn't known
+	Now                    bool    // it is who has just eaten
 }
 
 // wantsPage tells a browser from curl by what it accepts.
@@ -181,11 +181,11 @@ func (h *handler) list(r *http.Request, p *page, justEaten string) int {
 		return status
 	}
 	for _, e := range response.Eaters {
-		b := bar{Name: e.Name, Count: e.Count, LastMeal: e.LastMeal, Now: e.Name == justEaten}
+		b := bar{Name: e.Name, Count: e.Count, Now: e.Name == justEaten}
 		// To a tenth: SVG takes no number with an exponent everywhere.
 		b.Percent = math.Round(1000*float64(e.Count)/float64(response.Eaters[0].Count)) / 10
-		if at, err := time.Parse(time.RFC3339, e.LastMeal); err == nil {
-			b.LastMealText = at.UTC().Format("2 January 2006, 15:04 UTC")
+		if at := e.LastMeal.UTC(); !at.IsZero() {
+			b.LastMeal, b.LastMealText = at.Format(time.RFC3339Nano), at.Format("2 January 2006, 15:04 UTC")
 		}
 		p.Bars = append(p.Bars, b)
 	}

@@ -2,6 +2,8 @@
 // else does. Change it first, then run ./generate.sh.
 package definitions
 
+import "time"
+
 //go:generate ../generate.sh
 
 // TacoService keeps track of who eats which tacos.
@@ -20,10 +22,13 @@ type EatTacoRequest struct {
 	// Name is the person who eats: up to 100 characters, without control
 	// characters. White space around it doesn't count.
 	// example: "Sammy Sosa"
+	// required: true
 	Name string
 	// Tacos are all the tacos the person has consumed, one item a taco: up to
 	// 1000, of up to 100 characters each.
 	// example: ["Chicken","Chorizo"]
+	// required: true
+	// max: 1000
 	Tacos []string
 }
 
@@ -39,6 +44,8 @@ type ListEatersRequest struct {
 	// Limit is how many eaters the page may have, at most 100: 10 if zero. It may
 	// have fewer although there are more, if they have eaten a lot.
 	// example: 10
+	// min: 0
+	// max: 100
 	Limit int
 	// PageToken is an earlier page's NextPageToken, to go on behind it. Whoever
 	// doesn't eat between the pages is on one of them, whatever others eat.
@@ -67,7 +74,7 @@ type Eater struct {
 	// Count is how many they are.
 	// example: 2
 	Count int
-	// LastMeal is when the record was last changed, as RFC 3339 has it.
+	// LastMeal is when the record was last changed.
 	// example: "2026-11-24T12:00:00Z"
-	LastMeal string
+	LastMeal time.Time
 }

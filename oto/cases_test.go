@@ -43,18 +43,23 @@ func layOutCases(t testing.TB) string {
 // better says, for each case that this oto answers differently from the
 // original, what is better and why.
 var better = map[string]string{
-	"buildtag":  "no files to read is an error, not an empty definition",
-	"collide":   "two types of one name both appear, each with its own TypeID",
-	"errfield":  "a result's own Error field isn't doubled, which didn't compile",
-	"errvar":    "a package-level error variable is no service and stops nothing",
-	"ifacevar":  "a variable of an interface type is no second service",
-	"recursive": "a type that contains itself is described, where the stack overflowed",
-	"samepkg":   "a package is known by its path: an import of the same name stays foreign",
-	"spacetag":  "a blank struct tag is no tag, where the parser panicked",
-	"syntaxerr": "a syntax error is reported with its position, not passed over",
-	"timefield": "the position is the field that uses the type, not a file of the library",
-	"typeerr":   "all unknown types are reported with their positions, not passed over",
-	"vars":      "a variable of a struct type is no object",
+	"buildtag":    "no files to read is an error, not an empty definition",
+	"chans":       "what can't travel as JSON is refused with its position, where the first call failed",
+	"collide":     "two types of one name both appear, each with its own TypeID",
+	"ctxparam":    "a context and an error in a signature mean the same as none",
+	"errfield":    "a result's own Error field isn't doubled, which didn't compile",
+	"errvar":      "a package-level error variable is no service and stops nothing",
+	"ifacevar":    "a variable of an interface type is no second service",
+	"nested":      "a struct without a name is one named after its field",
+	"nestedslice": "a struct without a name is one named after its field",
+	"recursive":   "a type that contains itself is described, where the stack overflowed",
+	"samepkg":     "a package is known by its path: an import of the same name stays foreign",
+	"spacetag":    "a blank struct tag is no tag, where the parser panicked",
+	"syntaxerr":   "a syntax error is reported with its position, not passed over",
+	"timefield":   "a type that makes its own JSON is no struct of unexported fields",
+	"typeerr":     "all unknown types are reported with their positions, not passed over",
+	"unexpunused": "an unused struct with one without a name in it is described",
+	"vars":        "a variable of a struct type is no object",
 }
 
 func TestCases(t *testing.T) {

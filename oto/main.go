@@ -5,7 +5,8 @@
 //
 // It reads the packages, renders the plush template with their definition,
 // formats Go, and replaces the output file in one step: on any error what was
-// there stays. -template and -out may be given several times, in pairs; the
+// there stays. A template is a file, or one that is built in, by its name: -template
+// server.go. -template and -out may be given several times, in pairs; the
 // packages are then read once, and either all files are written or none.
 //
 // The exit status is 1 if the definition, a template or, with -check, an output
@@ -17,12 +18,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/pacedotdev/oto/parser"
 	"github.com/pacedotdev/oto/render"
+	"github.com/pacedotdev/oto/templates"
 )
 
 // Version is set when a release is linked.
@@ -64,6 +68,9 @@ func run(stdout io.Writer, args []string) error {
 	packageNames := make([]string, len(o.jobs))
 	for i, job := range o.jobs {
 		packageNames[i] = job.pkg
+		if path, ok := job.importPath(); ok {
+			p.ImportedBy = append(p.ImportedBy, path)
+		}
 	}
 	definitions, err := p.ParseAs(packageNames...)
 	outputs := make([]output, len(o.jobs))
@@ -106,14 +113,14 @@ type job struct {
 // render returns the text that the job's template makes of def. With sound false
 // the definition has errors, and only the template file is looked for.
 func (j job) render(def parser.Definition, sound bool) (string, error) {
-	template, err := os.ReadFile(j.template)
+	template, err := j.text()
 	if err != nil || !sound {
 		return "", err
 	}
 	if j.pkg != "" {
 		def.PackageName = j.pkg
 	}
-	text, err := render.Render(string(template), def, j.params)
+	text, err := render.Render(template, def, j.params)
 	if err != nil {
 		return "", inFile(j.template, err)
 	}
@@ -121,6 +128,19 @@ func (j job) render(def parser.Definition, sound bool) (string, error) {
 		return formatGo(j.template, text)
 	}
 	return text, nil
+}
+
+// text returns the job's template: one that is built in, or a file. A file that has
+// the name of a built-in one is named with its folder, ./server.go.
+func (j job) text() (string, error) {
+	if text, ok := templates.Get(j.template); ok {
+		return text, nil
+	}
+	text, err := os.ReadFile(j.template)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; built-in templates are %s", err, strings.Join(templates.Names(), ", "))
+	}
+	return string(text), err
 }
 
 // inFile puts the name of the template before each of its errors.

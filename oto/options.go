@@ -7,6 +7,8 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+
+	"github.com/pacedotdev/oto/templates"
 )
 
 // usageError says that oto was called wrongly.
@@ -43,13 +45,13 @@ func (l *list) Set(value string) error {
 // returns [flag.ErrHelp]; other errors are a [usageError].
 func parseOptions(stdout io.Writer, args []string) (*options, error) {
 	var (
-		o                         options
-		templates, outs, pkgs, ps list
-		ignore                    string
+		o                      options
+		chosen, outs, pkgs, ps list
+		ignore                 string
 	)
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.Var(&templates, "template", "plush `template` to render; give it again, with its -out, for more files")
+	flags.Var(&chosen, "template", "plush `template` to render: a file, or built in: "+strings.Join(templates.Names(), ", ")+";\ngive it again, with its -out, for more files")
 	flags.Var(&outs, "out", "output `file` (default: stdout)")
 	flags.Var(&pkgs, "pkg", "explicit package `name` (default: inferred); once for all templates, or once for each")
 	flags.Var(&ps, "params", "list of `parameters` in the format: \"key:value,key:value\", where \\: and \\, stand for themselves;\nonce for all templates, or once for each")
@@ -69,7 +71,7 @@ func parseOptions(stdout io.Writer, args []string) (*options, error) {
 	}
 	o.patterns = flags.Args()
 	o.ignore = splitList(ignore)
-	o.jobs, err = jobs(templates, outs, pkgs, ps)
+	o.jobs, err = jobs(chosen, outs, pkgs, ps)
 	if err != nil {
 		return nil, err
 	}

@@ -12,11 +12,13 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
+	"golang.org/x/mod/modfile"
 )
 
 // output is a rendered text and the file it is for; without a name, stdout.
@@ -33,6 +35,29 @@ func (j job) makesGo() bool {
 		name = strings.TrimSuffix(j.template, ".plush")
 	}
 	return filepath.Ext(name) == ".go"
+}
+
+// importPath returns the import path of the package that the job's Go is for, if
+// there is a module around its file.
+func (j job) importPath() (string, bool) {
+	if j.out == "" || !j.makesGo() {
+		return "", false
+	}
+	folder, err := filepath.Abs(filepath.Dir(j.out))
+	if err != nil {
+		return "", false
+	}
+	for dir := folder; ; dir = filepath.Dir(dir) {
+		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err != nil {
+			if dir == filepath.Dir(dir) {
+				return "", false
+			}
+			continue
+		}
+		below, err := filepath.Rel(dir, folder)
+		return path.Join(modfile.ModulePath(text), filepath.ToSlash(below)), err == nil
+	}
 }
 
 // formatGo formats the Go that a template made.

@@ -15,12 +15,11 @@ import (
 
 const (
 	maxChars     = 100 // of a name, and of a taco
-	maxTacos     = 1000
 	defaultLimit = 10
-	maxLimit     = 100
 )
 
-// checkEatTaco trims the request's name and checks all of it.
+// checkEatTaco trims the request's name and checks what the definition's
+// constraints can't say.
 func checkEatTaco(request *server.EatTacoRequest) error {
 	request.Name = strings.TrimSpace(request.Name)
 	control, _ := utf8.DecodeRuneInString(request.Name[max(0, strings.IndexFunc(request.Name, unicode.IsControl)):])
@@ -31,26 +30,11 @@ func checkEatTaco(request *server.EatTacoRequest) error {
 		return invalid("EatTacoRequest.Name has %d characters, at most %d are allowed", utf8.RuneCountInString(request.Name), maxChars)
 	case unicode.IsControl(control):
 		return invalid("EatTacoRequest.Name has a control character, %U, which is not allowed", control)
-	case len(request.Tacos) == 0:
-		return invalid("EatTacoRequest.Tacos is required")
-	case len(request.Tacos) > maxTacos:
-		return invalid("EatTacoRequest.Tacos has %d tacos, at most %d are allowed", len(request.Tacos), maxTacos)
 	}
 	for i, taco := range request.Tacos {
 		if n := utf8.RuneCountInString(taco); n > maxChars {
 			return invalid("EatTacoRequest.Tacos[%d] has %d characters, at most %d are allowed", i, n, maxChars)
 		}
-	}
-	return nil
-}
-
-// checkListEaters sets the request's limit if it isn't, and checks it.
-func checkListEaters(request *server.ListEatersRequest) error {
-	if request.Limit == 0 {
-		request.Limit = defaultLimit
-	}
-	if request.Limit < 0 || request.Limit > maxLimit {
-		return invalid("ListEatersRequest.Limit is %d, 1 to %d is allowed", request.Limit, maxLimit)
 	}
 	return nil
 }

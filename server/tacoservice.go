@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,8 @@ type tacoService struct {
 
 var _ server.TacoService = tacoService{}
 
-// EatTaco makes the tacos the record of the person.
+// EatTaco makes the tacos the record of the person. That the request has both was
+// checked before: the definition says so.
 func (s tacoService) EatTaco(ctx context.Context, request server.EatTacoRequest) (*server.EatTacoResponse, error) {
 	if err := checkEatTaco(&request); err != nil {
 		return nil, err
@@ -41,9 +43,7 @@ const maxPageBytes = 4 << 20
 
 // ListEaters lists who has eaten most.
 func (s tacoService) ListEaters(ctx context.Context, request server.ListEatersRequest) (*server.ListEatersResponse, error) {
-	if err := checkListEaters(&request); err != nil {
-		return nil, err
-	}
+	limit := cmp.Or(request.Limit, defaultLimit)
 	after, err := rankOf(request.PageToken)
 	if err != nil {
 		return nil, err
@@ -51,12 +51,12 @@ func (s tacoService) ListEaters(ctx context.Context, request server.ListEatersRe
 	response := &server.ListEatersResponse{Eaters: []server.Eater{}}
 	size := 0
 	// One more than is asked for tells whether there is another page.
-	for e, err := range s.store.List(ctx, after, request.Limit+1) {
+	for e, err := range s.store.List(ctx, after, limit+1) {
 		if err != nil {
 			return nil, failure(err)
 		}
 		size += sizeOf(e)
-		if n := len(response.Eaters); n == request.Limit || n > 0 && size > maxPageBytes {
+		if n := len(response.Eaters); n == limit || n > 0 && size > maxPageBytes {
 			response.NextPageToken = tokenOf(after)
 			break
 		}
@@ -65,7 +65,7 @@ func (s tacoService) ListEaters(ctx context.Context, request server.ListEatersRe
 			Name:     e.Name,
 			Tacos:    e.Tacos,
 			Count:    len(e.Tacos),
-			LastMeal: e.LastMeal.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano),
+			LastMeal: e.LastMeal.UTC().Truncate(time.Microsecond),
 		})
 	}
 	return response, nil

@@ -30,7 +30,7 @@ func NewTacoService(client *Client) *TacoService {
 // person has consumed: what was recorded before is replaced.
 func (s *TacoService) EatTaco(ctx context.Context, request EatTacoRequest) (*EatTacoResponse, error) {
 	var response EatTacoResponse
-	if err := s.client.call(ctx, "TacoService", "EatTaco", request, &response); err != nil {
+	if err := s.client.call(ctx, "TacoService", "EatTaco", &request, &response); err != nil {
 		return nil, err
 	}
 	return &response, nil
@@ -39,7 +39,7 @@ func (s *TacoService) EatTaco(ctx context.Context, request EatTacoRequest) (*Eat
 // ListEaters lists who has eaten most, a page at a time.
 func (s *TacoService) ListEaters(ctx context.Context, request ListEatersRequest) (*ListEatersResponse, error) {
 	var response ListEatersResponse
-	if err := s.client.call(ctx, "TacoService", "ListEaters", request, &response); err != nil {
+	if err := s.client.call(ctx, "TacoService", "ListEaters", &request, &response); err != nil {
 		return nil, err
 	}
 	return &response, nil
@@ -49,9 +49,14 @@ func (s *TacoService) ListEaters(ctx context.Context, request ListEatersRequest)
 type EatTacoRequest struct {
 	// Name is the person who eats: up to 100 characters, without control
 	// characters. White space around it doesn't count.
+	//
+	// Required.
 	Name string `json:"name"`
 	// Tacos are all the tacos the person has consumed, one item a taco: up to
 	// 1000, of up to 100 characters each.
+	//
+	// Required.
+	// At most 1000 items.
 	Tacos []string `json:"tacos"`
 }
 
@@ -69,14 +74,16 @@ type Eater struct {
 	Tacos []string `json:"tacos"`
 	// Count is how many they are.
 	Count int `json:"count"`
-	// LastMeal is when the record was last changed, as RFC 3339 has it.
-	LastMeal string `json:"lastMeal"`
+	// LastMeal is when the record was last changed.
+	LastMeal time.Time `json:"lastMeal"`
 }
 
 // ListEatersRequest says which part of the list is wanted.
 type ListEatersRequest struct {
 	// Limit is how many eaters the page may have, at most 100: 10 if zero. It may
 	// have fewer although there are more, if they have eaten a lot.
+	//
+	// At least 0, at most 100.
 	Limit int `json:"limit"`
 	// PageToken is an earlier page's NextPageToken, to go on behind it. Whoever
 	// doesn't eat between the pages is on one of them, whatever others eat.

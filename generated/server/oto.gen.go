@@ -6,6 +6,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"github.com/pacedotdev/oto/otohttp"
 )
@@ -21,8 +22,10 @@ type TacoService interface {
 
 // RegisterTacoService has server answer the calls of TacoService with service.
 func RegisterTacoService(server *otohttp.Server, service TacoService) {
-	otohttp.Handle(server, "TacoService", "EatTaco", service.EatTaco)
-	otohttp.Handle(server, "TacoService", "ListEaters", service.ListEaters)
+	otohttp.Handle(server, "TacoService", "EatTaco",
+		otohttp.Checked("EatTacoRequest", checkEatTacoRequest, service.EatTaco))
+	otohttp.Handle(server, "TacoService", "ListEaters",
+		otohttp.Checked("ListEatersRequest", checkListEatersRequest, service.ListEaters))
 }
 
 // EatTacoRequest says who has eaten what.
@@ -51,8 +54,8 @@ type Eater struct {
 	Tacos []string `json:"tacos"`
 	// Count is how many they are.
 	Count int `json:"count"`
-	// LastMeal is when the record was last changed, as RFC 3339 has it.
-	LastMeal string `json:"lastMeal"`
+	// LastMeal is when the record was last changed.
+	LastMeal time.Time `json:"lastMeal"`
 }
 
 // ListEatersRequest says which part of the list is wanted.
@@ -74,4 +77,28 @@ type ListEatersResponse struct {
 	NextPageToken string `json:"nextPageToken"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
+}
+
+// checkEatTacoRequest says what of r breaks its definition's constraints.
+func checkEatTacoRequest(r *EatTacoRequest) (v otohttp.Violations) {
+	if r.Name == "" {
+		v.Add("Name", "is required")
+	}
+	if len(r.Tacos) == 0 {
+		v.Add("Tacos", "is required")
+	} else if len(r.Tacos) > 1000 {
+		v.Add("Tacos", "must have at most 1000 items")
+	}
+	return v
+}
+
+// checkListEatersRequest says what of r breaks its definition's constraints.
+func checkListEatersRequest(r *ListEatersRequest) (v otohttp.Violations) {
+	if r.Limit < 0 {
+		v.Add("Limit", "must be at least 0")
+	}
+	if r.Limit > 100 {
+		v.Add("Limit", "must be at most 100")
+	}
+	return v
 }

@@ -20,8 +20,14 @@ type builder struct {
 
 	// scanned are the definition's own packages; all others are foreign.
 	scanned map[*types.Package]*packages.Package
+	// paths are their import paths: a package's before those of others that it
+	// imports, else in the order they were named.
+	paths []string
 	// docs are the comments of the exported types of scanned packages.
 	docs map[*types.TypeName]typeDoc
+	// comments are those of all types, fields and constants of scanned packages,
+	// by the position of the name.
+	comments map[token.Pos]*ast.CommentGroup
 	// objects are the structs met so far.
 	objects map[*types.TypeName]*object
 	// locals are the structs that scanned packages declare.
@@ -36,35 +42,35 @@ type builder struct {
 type service struct {
 	Service
 	ignored bool
+	generic bool
 	uses
+	pos     token.Pos
+	methods []signature // of Methods
+}
+
+// signature is what a method takes and returns.
+type signature struct {
+	params, results types.Type
+	pos             token.Pos
 }
 
 // object is a struct and what its fields refer to.
 type object struct {
 	Object
 	uses
+	name   *types.TypeName
+	fields []*types.Var // of Fields
 }
 
 // uses is what a declaration refers to and what is wrong with it itself.
 type uses struct {
-	objects []use
+	objects []*object
 	imports map[string]string
-	faults  []fault
-}
-
-// use is a reference to a struct.
-type use struct {
-	object *object
-	pos    token.Pos
-}
-
-type fault struct {
-	pos     token.Pos
-	message string
+	faults  []placedFault
 }
 
 func (u *uses) fault(pos token.Pos, message string) {
-	u.faults = append(u.faults, fault{pos, message})
+	u.faults = append(u.faults, placedFault{pos, message})
 }
 
 // typeDoc is the comments of a type: its own, and those of its methods or
@@ -80,15 +86,42 @@ func newBuilder(p *Parser, pkgs []*packages.Package, packageName string) *builde
 		packageName: packageName,
 		scanned:     make(map[*types.Package]*packages.Package),
 		docs:        make(map[*types.TypeName]typeDoc),
+		comments:    make(map[token.Pos]*ast.CommentGroup),
 		objects:     make(map[*types.TypeName]*object),
 	}
 	for _, pkg := range pkgs {
 		if pkg.Types != nil {
 			b.scanned[pkg.Types] = pkg
 			b.indexDocs(pkg)
+			b.indexComments(pkg)
 		}
 	}
+	b.paths = importersFirst(pkgs)
 	return b
+}
+
+// importersFirst returns the paths of pkgs, those of packages that no other one
+// imports first.
+func importersFirst(pkgs []*packages.Package) []string {
+	var paths []string
+	for left := pkgs; len(left) > 0; {
+		var first, imported []*packages.Package
+		for _, pkg := range left {
+			if slices.ContainsFunc(left, func(other *packages.Package) bool { return other.Imports[pkg.PkgPath] != nil }) {
+				imported = append(imported, pkg)
+			} else {
+				first = append(first, pkg)
+			}
+		}
+		if len(first) == 0 { // the type checker has told of the cycle
+			first, imported = imported, nil
+		}
+		for _, pkg := range first {
+			paths = append(paths, pkg.PkgPath)
+		}
+		left = imported
+	}
+	return paths
 }
 
 // indexDocs notes the comments of a package's exported types.
@@ -151,6 +184,9 @@ func (b *builder) scan(pkg *packages.Package) {
 			if named, ok := types.Unalias(declared.Type()).(*types.Named); ok && b.foreign(named.Obj()) {
 				continue // a foreign interface by another name
 			}
+			if onlyMarshals(t) {
+				continue // a type of fields
+			}
 			b.addService(pkg, declared, t)
 		case *types.Struct:
 			b.locals = append(b.locals, b.object(pkg, declared, t))
@@ -178,8 +214,14 @@ func (b *builder) addService(pkg *packages.Package, declared *types.TypeName, t 
 			Comment:  doc.text,
 			Metadata: doc.metadata,
 			Doc:      doc.doc,
+
+			packageName: pkg.Name,
 		},
 		ignored: slices.Contains(b.parser.ExcludeInterfaces, declared.Name()),
+		pos:     declared.Pos(),
+	}
+	if named, ok := declared.Type().(*types.Named); ok {
+		s.generic = named.TypeParams().Len() > 0
 	}
 	for method := range t.Methods() {
 		at := method.Pos()
@@ -195,13 +237,20 @@ const wantSignature = "invalid method signature: expected Method(MethodRequest) 
 
 // addMethod adds a method to s; what is wrong with it is shown at the position at.
 func (b *builder) addMethod(s *service, pkg *packages.Package, method *types.Func, at token.Pos, docs typeDoc) {
-	signature := method.Signature()
-	params, results := signature.Params(), signature.Results()
-	if params.Len() != 1 || results.Len() != 1 {
+	params, results := method.Signature().Params(), method.Signature().Results()
+	takes, gives := params.Len() == 1, results.Len() == 1
+	if params.Len() == 2 && isContext(params.At(0).Type()) {
+		takes = true
+	}
+	if results.Len() == 2 && isError(results.At(1).Type()) {
+		gives = true
+	}
+	if !takes || !gives {
 		s.fault(at, wantSignature+": "+method.Name()+" has "+
 			count(params.Len(), "parameter")+" and "+count(results.Len(), "result"))
 		return
 	}
+	param, result := params.At(params.Len()-1), results.At(0)
 	var member *ast.CommentGroup
 	if method.Exported() {
 		member = docs.members[method.Pos()]
@@ -210,12 +259,19 @@ func (b *builder) addMethod(s *service, pkg *packages.Package, method *types.Fun
 	s.Methods = append(s.Methods, Method{
 		Name:           method.Name(),
 		NameLowerCamel: CamelizeDown(method.Name()),
-		InputObject:    b.fieldType(&s.uses, pkg, params.At(0), at),
-		OutputObject:   b.fieldType(&s.uses, pkg, results.At(0), at),
+		InputObject:    b.fieldType(&s.uses, pkg, param),
+		OutputObject:   b.fieldType(&s.uses, pkg, result),
 		Comment:        doc.text,
 		Metadata:       doc.metadata,
 		Doc:            doc.doc,
 	})
+	s.methods = append(s.methods, signature{params: param.Type(), results: result.Type(), pos: at})
+}
+
+// isContext says whether t is context.Context.
+func isContext(t types.Type) bool {
+	named, ok := types.Unalias(t).(*types.Named)
+	return ok && named.Obj().Pkg() != nil && named.Obj().Pkg().Path() == "context" && named.Obj().Name() == "Context"
 }
 
 func count(n int, noun string) string {
@@ -240,7 +296,7 @@ func (b *builder) object(pkg *packages.Package, name *types.TypeName, t *types.S
 	docs := b.docs[name]
 	doc := b.comment(docs.doc)
 	full := unalias(name.Type())
-	o := &object{Object: Object{
+	o := &object{name: name, Object: Object{
 		TypeID:             name.Pkg().Path() + "." + name.Name(),
 		ObjectName:         types.TypeString(full, unqualified),
 		ExternalObjectName: types.TypeString(full, b.external),
@@ -259,12 +315,15 @@ func (b *builder) object(pkg *packages.Package, name *types.TypeName, t *types.S
 }
 
 func (b *builder) addField(o *object, pkg *packages.Package, field *types.Var, tag string, docs typeDoc) {
-	if !field.Exported() {
+	if o.Imported && !field.Exported() {
+		return
+	}
+	if !field.Exported() && !embedsStruct(field) {
 		o.fault(field.Pos(), field.Name()+" must be exported")
 		return
 	}
 	tags, err := checkTag(tag)
-	if err != nil {
+	if err != nil && !o.Imported {
 		o.fault(field.Pos(), "parse field tag: "+err.Error()+": `"+tag+"`")
 		return
 	}
@@ -272,32 +331,31 @@ func (b *builder) addField(o *object, pkg *packages.Package, field *types.Var, t
 	f := Field{
 		Name:           field.Name(),
 		NameLowerCamel: CamelizeDown(field.Name()),
-		Type:           b.fieldType(&o.uses, pkg, field, field.Pos()),
+		Type:           b.fieldType(&o.uses, pkg, field),
 		Comment:        doc.text,
 		Tag:            tag,
-		ParsedTags:     make(map[string]FieldTag, len(tags)),
 		Example:        doc.metadata["example"],
 		Metadata:       doc.metadata,
 		Doc:            doc.doc,
 	}
-	f.JSONName = f.NameLowerCamel
-	for i := len(tags) - 1; i >= 0; i-- { // so that of two json keys the first gives the name
-		if _, ok := f.ParsedTags[tags[i].Key]; !ok {
-			f.ParsedTags[tags[i].Key] = FieldTag{Value: tags[i].Name, Options: tags[i].Options}
-		}
-		if tags[i].Key != "json" || tagValue(tags[i]) == "" {
-			continue
-		}
-		f.NameLowerCamel = tags[i].Name
-		f.JSONName = tags[i].Name
-		switch {
-		case tagValue(tags[i]) == "-":
-			f.JSONName = ""
-		case tags[i].Name == "":
-			f.JSONName = CamelizeDown(field.Name())
+	f.setTag(tag, !o.Imported)
+	for _, t := range slices.Backward(tags) { // of two json keys the first gives the name
+		if t.Key == "json" && tagValue(t) != "" {
+			f.NameLowerCamel = t.Name
 		}
 	}
 	o.Fields = append(o.Fields, f)
+	o.fields = append(o.fields, field)
+}
+
+// embedsStruct says whether a field is an embedded struct.
+func embedsStruct(field *types.Var) bool {
+	t := field.Type()
+	if p, ok := types.Unalias(t).(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	_, ok := t.Underlying().(*types.Struct)
+	return ok && field.Embedded()
 }
 
 // definition puts together what the scan found, without what is ignored.
@@ -306,6 +364,7 @@ func (b *builder) definition() (Definition, errorList) {
 	def := Definition{PackageName: b.lastPackage, Objects: []Object{}}
 	var faults errorList
 	imports := make(map[string]string)
+	var services []*service
 	for _, s := range b.services {
 		if s.ignored {
 			ignored.add(&s.uses)
@@ -313,23 +372,31 @@ func (b *builder) definition() (Definition, errorList) {
 		}
 		kept.add(&s.uses)
 		maps.Copy(imports, s.imports)
-		def.Services = append(def.Services, s.Service)
+		services = append(services, s)
 		b.report(&faults, s, make(map[*object]bool))
 	}
+	var locals []*object
 	for _, o := range b.locals {
 		if !kept[o] && ignored[o] {
 			continue // only what is ignored used it
 		}
 		if with := (reached{o: true}); with.add(&o.uses) {
 			maps.Copy(kept, with)
+			locals = append(locals, o)
 		}
 	}
 	for o := range kept {
 		maps.Copy(imports, o.imports)
-		def.Objects = append(def.Objects, o.Object)
 	}
 	if len(imports) > 0 {
 		def.Imports = imports
+	}
+	b.addTypes(&def, &faults, services, locals, kept)
+	for _, s := range services {
+		def.Services = append(def.Services, s.Service)
+	}
+	for o := range kept {
+		def.Objects = append(def.Objects, o.Object)
 	}
 	slices.SortStableFunc(def.Services, func(a, b Service) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(def.Objects, func(a, b Object) int {
@@ -348,47 +415,34 @@ type reached map[*object]bool
 // described.
 func (r reached) add(u *uses) bool {
 	sound := len(u.faults) == 0
-	for _, use := range u.objects {
-		if !r[use.object] {
-			r[use.object] = true
-			sound = r.add(&use.object.uses) && sound
+	for _, o := range u.objects {
+		if !r[o] {
+			r[o] = true
+			sound = r.add(&o.uses) && sound
 		}
 	}
 	return sound
 }
 
-// report adds the faults of a service and of all objects it leads to. A fault in
-// a foreign struct is shown where the definition refers to that struct.
+// report adds the faults of a service and of all objects it leads to.
 func (b *builder) report(faults *errorList, s *service, seen map[*object]bool) {
 	for _, f := range s.faults {
 		faults.add(b.position(f.pos), f.message)
 	}
-	var visit func(uses []use, at token.Pos)
-	visit = func(uses []use, at token.Pos) {
-		for _, use := range uses {
-			o := use.object
+	var visit func(objects []*object)
+	visit = func(objects []*object) {
+		for _, o := range objects {
 			if seen[o] {
 				continue
 			}
 			seen[o] = true
-			from := at
-			if from == token.NoPos {
-				from = use.pos
+			for _, f := range o.faults {
+				faults.add(b.position(f.pos), f.message)
 			}
-			if o.Imported {
-				if len(o.faults) > 0 {
-					faults.add(b.position(from), o.TypeID+" can't be used: "+o.faults[0].message+" (use a type of your own)")
-				}
-			} else {
-				for _, f := range o.faults {
-					faults.add(b.position(f.pos), f.message)
-				}
-				from = token.NoPos
-			}
-			visit(o.objects, from)
+			visit(o.objects)
 		}
 	}
-	visit(s.objects, token.NoPos)
+	visit(s.objects)
 }
 
 func (b *builder) position(pos token.Pos) token.Position {
@@ -409,26 +463,38 @@ func (b *builder) addErrorFields(def *Definition) {
 	}
 	for i := range def.Objects {
 		o := &def.Objects[i]
-		taken := func(f Field) bool { return f.Name == "Error" || f.JSONName == "error" }
-		if o.Imported || !returned[o.Name] || slices.ContainsFunc(o.Fields, taken) {
+		if o.Imported || !returned[o.Name] || holdsError(o.Fields) {
 			continue
 		}
-		o.Fields = append(slices.Clip(o.Fields), Field{
-			Name:           "Error",
-			NameLowerCamel: "error",
-			JSONName:       "error",
-			Type: FieldType{
-				TypeName:  "string",
-				JSType:    "string",
-				TSType:    "string",
-				SwiftType: "String",
-				DartType:  "String",
-			},
-			OmitEmpty: true,
-			Comment:   "Error is string explaining what went wrong. Empty if everything was fine.",
-			Doc:       "Error is string explaining what went wrong. Empty if everything was fine.",
-			Example:   "something went wrong",
-			Metadata:  map[string]any{},
-		})
+		o.Fields = append(slices.Clip(o.Fields), errorField())
 	}
+}
+
+// errorField is the field Error that objects which methods return are given.
+func errorField() Field {
+	return Field{
+		Name:           "Error",
+		NameLowerCamel: "error",
+		JSONName:       "error",
+		Type: FieldType{
+			TypeName:  "string",
+			JSType:    "string",
+			TSType:    "string",
+			SwiftType: "String",
+			DartType:  "String",
+			Wire:      &TypeRef{Kind: KindString, typ: types.Typ[types.String]},
+		},
+		OmitEmpty:  true,
+		OmitsEmpty: true,
+		Optional:   true,
+		Comment:    "Error is string explaining what went wrong. Empty if everything was fine.",
+		Doc:        "Error is string explaining what went wrong. Empty if everything was fine.",
+		Example:    "something went wrong",
+		Metadata:   map[string]any{},
+	}
+}
+
+// holdsError says whether one of fields is called Error, or error on the wire.
+func holdsError(fields []Field) bool {
+	return slices.ContainsFunc(fields, func(f Field) bool { return f.Name == "Error" || f.JSONName == "error" })
 }

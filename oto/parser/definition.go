@@ -3,6 +3,7 @@ package parser
 import (
 	"errors"
 	"fmt"
+	"go/token"
 	"strings"
 )
 
@@ -20,6 +21,13 @@ type Definition struct {
 	Objects []Object `json:"objects"`
 	// Imports are the foreign packages that types refer to: path to name.
 	Imports map[string]string `json:"imports"`
+	// Types are all types with a name that travel, by Name: see [Type].
+	Types []Type `json:"types"`
+	// Aliases are the definition's other names for types, by name.
+	Aliases []Alias `json:"aliases"`
+
+	// own are the paths of the packages that the definition is in.
+	own map[string]bool
 }
 
 // Object returns the object named name, one of the definition's own packages
@@ -135,6 +143,8 @@ type Service struct {
 	// Doc is the doc comment as written, with its paragraphs and indentation
 	// but without metadata.
 	Doc string `json:"doc"`
+
+	packageName string
 }
 
 // MethodsByMetadata groups the service's methods by the text that their
@@ -158,6 +168,10 @@ type Method struct {
 	Comment        string         `json:"comment"`
 	Metadata       map[string]any `json:"metadata"`
 	Doc            string         `json:"doc"`
+	// Request and Response are what the method takes and returns, without a
+	// pointer: M(*R) means the same as M(R).
+	Request  *TypeRef `json:"request"`
+	Response *TypeRef `json:"response"`
 }
 
 // Object is a struct of the definition, or one of another package that the
@@ -191,7 +205,32 @@ type Field struct {
 	Doc            string              `json:"doc"`
 	// JSONName is the field's name on the wire; empty if it never travels.
 	JSONName string `json:"jsonName"`
+	// OmitsEmpty and OmitsZero say that the json tag has omitempty and omitzero.
+	// (OmitEmpty is true for the field Error alone.)
+	OmitsEmpty bool `json:"omitsEmpty,omitempty"`
+	OmitsZero  bool `json:"omitsZero,omitempty"`
+	// Optional says that the field may be missing in what a service sends: it is
+	// left out when empty or zero, or is embedded by a pointer. A service takes
+	// any field to be missing.
+	Optional bool `json:"optional,omitempty"`
+	// Embedded says that the field is an embedded struct whose fields stand in
+	// its place on the wire. Only a [Type]'s Members have such.
+	Embedded bool `json:"embedded,omitempty"`
+	// Constraints are what the field's metadata says of its value.
+	Constraints Constraints `json:"constraints,omitzero"`
+
+	// path are the embedded fields that a promoted one is below.
+	path []step
+	// pos is where a fault of the field is shown; constrained says that its
+	// metadata may have constraints, and exact is that metadata with its numbers
+	// as they are written.
+	pos         token.Pos
+	constrained bool
+	exact       map[string]any
 }
+
+// step is an embedded field on the way to one that is promoted.
+type step struct{ ref *TypeRef }
 
 // FieldTag is the value of one key of a struct tag.
 type FieldTag struct {
@@ -218,6 +257,9 @@ type FieldType struct {
 	TSType    string `json:"tsType"`
 	SwiftType string `json:"swiftType"`
 	DartType  string `json:"dartType"`
+	// Wire is the type on the wire, which the keys above don't tell in full; nil
+	// where there is none, as for a type parameter.
+	Wire *TypeRef `json:"wire"`
 }
 
 // IsOptional says whether the type is a pointer.

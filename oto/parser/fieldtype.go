@@ -1,7 +1,6 @@
 package parser
 
 import (
-	"go/token"
 	"go/types"
 	"strings"
 
@@ -9,8 +8,8 @@ import (
 )
 
 // fieldType describes the type of v, a field, parameter or result, as seen from
-// pkg. What the type refers to is noted in u as found at pos.
-func (b *builder) fieldType(u *uses, pkg *packages.Package, v *types.Var, pos token.Pos) FieldType {
+// pkg, all but its Wire. What the type refers to is noted in u.
+func (b *builder) fieldType(u *uses, pkg *packages.Package, v *types.Var) FieldType {
 	var t FieldType
 	elem := unalias(v.Type())
 	if slice, ok := elem.(*types.Slice); ok {
@@ -21,14 +20,12 @@ func (b *builder) fieldType(u *uses, pkg *packages.Package, v *types.Var, pos to
 	if pointer, ok := base.(*types.Pointer); ok {
 		base = pointer.Elem()
 	}
-	switch base := base.(type) {
-	case *types.Struct:
-		u.fault(pos, "nested structs not supported (create another type instead)")
-	case *types.Named:
-		origin := base.Origin()
-		if s, ok := origin.Underlying().(*types.Struct); ok {
+	if named, ok := base.(*types.Named); ok {
+		origin := named.Origin()
+		s, ok := origin.Underlying().(*types.Struct)
+		if ok && !(b.foreign(origin.Obj()) && ownKind(named) != "") { // time.Time is none
 			t.IsObject = true
-			u.objects = append(u.objects, use{object: b.object(pkg, origin.Obj(), s), pos: pos})
+			u.objects = append(u.objects, b.object(pkg, origin.Obj(), s))
 		}
 	}
 	t.TypeName = types.TypeString(elem, func(other *types.Package) string {

@@ -27,6 +27,10 @@ type Parser struct {
 	// SuppressErrorField leaves the Error field out of the objects that methods
 	// return.
 	SuppressErrorField bool
+	// ImportedBy are the import paths of the packages that Go is generated for,
+	// where they are known: what an internal package has is copied where one of
+	// them can't import it.
+	ImportedBy []string
 
 	patterns []string
 }

@@ -149,7 +149,7 @@ func TestErrorsAreAllThereWithPositions(t *testing.T) {
 	}
 }
 
-func TestGoImports(t *testing.T) {
+func TestGoFileImports(t *testing.T) {
 	inModule(t, map[string]string{
 		"money/m.go": "package currency\n\ntype Amount struct{ Units int }\n",
 		"defs/d.go": `package defs
@@ -168,7 +168,7 @@ type R struct{ H map[string]http.Header }
 		t.Fatal(err)
 	}
 	var got []string
-	for _, group := range def.GoImports("net/http", "context") {
+	for _, group := range def.GoFile("", "net/http", "context").Imports() {
 		for _, spec := range group {
 			got = append(got, spec.String())
 		}
