@@ -156,16 +156,25 @@ func (h *handler) submit(w http.ResponseWriter, r *http.Request) {
 	h.write(w, r, status, &p)
 }
 
-// refuse puts what is wrong beside the field it is about.
+// refuse puts what is wrong beside the fields it is about.
 func (p *page) refuse(status int, message string) {
-	text := strings.TrimPrefix(message, "EatTacoRequest.")
-	switch {
-	case status == http.StatusBadRequest && strings.HasPrefix(text, "Name"):
-		p.NameError = text
-	case status == http.StatusBadRequest && strings.HasPrefix(text, "Tacos"):
-		p.TacosError = text
-	default:
+	const request = "EatTacoRequest."
+	text, ok := strings.CutPrefix(message, request)
+	if !ok || status != http.StatusBadRequest {
 		p.Failure = message
+		return
+	}
+	for _, violation := range strings.Split(text, "; "+request) {
+		switch {
+		case strings.HasPrefix(violation, "Name"):
+			p.NameError = violation
+		case strings.HasPrefix(violation, "Tacos") && p.TacosError != "":
+			p.TacosError += "; " + violation
+		case strings.HasPrefix(violation, "Tacos"):
+			p.TacosError = violation
+		default:
+			p.Failure = message
+		}
 	}
 }
 
