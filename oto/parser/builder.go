@@ -315,16 +315,16 @@ func (b *builder) object(pkg *packages.Package, name *types.TypeName, t *types.S
 }
 
 func (b *builder) addField(o *object, pkg *packages.Package, field *types.Var, tag string, docs typeDoc) {
-	if o.Imported && !field.Exported() {
-		return
+	if !field.Exported() && (o.Imported || ownKind(o.name.Type()) != "") {
+		return // which its package, or its methods, keep to themselves
 	}
 	if !field.Exported() && !embedsStruct(field) {
-		o.fault(field.Pos(), field.Name()+" must be exported")
+		o.fault(field.Pos(), unexported(field))
 		return
 	}
 	tags, err := checkTag(tag)
 	if err != nil && !o.Imported {
-		o.fault(field.Pos(), "parse field tag: "+err.Error()+": `"+tag+"`")
+		o.fault(field.Pos(), badTag(tag, err))
 		return
 	}
 	doc := b.comment(docs.members[field.Pos()])
@@ -346,6 +346,12 @@ func (b *builder) addField(o *object, pkg *packages.Package, field *types.Var, t
 	}
 	o.Fields = append(o.Fields, f)
 	o.fields = append(o.fields, field)
+}
+
+func unexported(field *types.Var) string { return field.Name() + " must be exported" }
+
+func badTag(tag string, err error) string {
+	return "parse field tag: " + err.Error() + ": `" + tag + "`"
 }
 
 // embedsStruct says whether a field is an embedded struct.
