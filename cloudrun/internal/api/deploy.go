@@ -32,6 +32,9 @@ func (s *Server) startRevision(svc *service, r *revision) error {
 	s.mu.Lock()
 	r.Digest = image.Digest
 	s.mu.Unlock()
+	if len(command(t.Spec.Containers[0], image)) == 0 {
+		return &notStarted{"ContainerMissing", fmt.Sprintf("Image '%s' has neither an entry point nor a command: give the Dockerfile an ENTRYPOINT, or say --command.", r.Image)}
+	}
 	if _, _, err := s.fromSecrets(t, image); err != nil {
 		return &notStarted{"SecretsAccessCheckFailed", err.Error()}
 	}

@@ -266,7 +266,7 @@ func (s *Server) setMetadata(svc *service, given object, by string) {
 		panic(err) // texts only
 	}
 	annotations["run.googleapis.com/urls"] = string(urls)
-	if annotations["run.googleapis.com/default-url-disabled"] == "true" {
+	if strings.EqualFold(text(annotations, "run.googleapis.com/default-url-disabled"), "true") {
 		delete(annotations, "run.googleapis.com/urls")
 	}
 }
@@ -295,7 +295,12 @@ func (s *Server) settle(svc *service, fresh *revision, set platform.Settings) {
 			return
 		}
 		s.settled(svc, fresh, failure, set)
-		svc.Observed = generation
+		if svc.settled != done { // the next change says how the service stands
+			svc.setConditions(unknown("Ready"), unknown("ConfigurationsReady"), unknown("RoutesReady"))
+		} else {
+			svc.Observed = generation
+			s.tell(svc)
+		}
 		s.saveLocked()
 	})
 }
@@ -328,7 +333,11 @@ func (s *Server) settled(svc *service, fresh *revision, failure error, set platf
 		}
 	}
 	svc.setConditions(ready, configured, routed)
-	if ready.Status == statusTrue {
+}
+
+// tell logs how a service stands.
+func (s *Server) tell(svc *service) {
+	if ready := svc.condition("Ready"); ready.Status == statusTrue {
 		s.Log.Info("deployed", "service", svc.Name, "revision", svc.LatestReady)
 	} else {
 		s.Log.Error("not deployed: "+ready.Message, "service", svc.Name)
