@@ -279,7 +279,7 @@ func (s *Server) settle(svc *service, fresh *revision, set platform.Settings) {
 	s.operations[svc.operated] = svc
 	unknown := func(kind string) condition { return condition{Type: kind, Status: statusUnknown} }
 	svc.setConditions(unknown("Ready"), unknown("ConfigurationsReady"), unknown("RoutesReady"))
-	generation := svc.Generation
+	name, generation := svc.Name, svc.Generation
 	s.work.Go(func() {
 		defer close(done)
 		if before != nil {
@@ -287,7 +287,7 @@ func (s *Server) settle(svc *service, fresh *revision, set platform.Settings) {
 		}
 		var failure error
 		if fresh != nil {
-			failure = s.startRevision(svc, fresh)
+			failure = s.startRevision(svc, name, fresh)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
