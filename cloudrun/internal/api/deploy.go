@@ -11,9 +11,9 @@ import (
 	"github.com/amammay/otorun/cloudrun/internal/platform"
 )
 
-// startRevision has the platform run a revision, and returns when an instance
-// does.
-func (s *Server) startRevision(svc *service, r *revision) error {
+// startRevision has the platform run a revision of a service, which changes
+// meanwhile, and returns when an instance does.
+func (s *Server) startRevision(svc *service, name string, r *revision) error {
 	t, err := readTemplate(r.Template)
 	if err != nil {
 		return err
@@ -32,18 +32,21 @@ func (s *Server) startRevision(svc *service, r *revision) error {
 	s.mu.Lock()
 	r.Digest = image.Digest
 	s.mu.Unlock()
+	if len(command(t.Spec.Containers[0], image)) == 0 {
+		return &notStarted{"ContainerMissing", fmt.Sprintf("Image '%s' has neither an entry point nor a command: give the Dockerfile an ENTRYPOINT, or say --command.", r.Image)}
+	}
 	if _, _, err := s.fromSecrets(t, image); err != nil {
 		return &notStarted{"SecretsAccessCheckFailed", err.Error()}
 	}
-	if err := s.Platform.AddRevision(svc.Name, platform.Revision{Name: r.Name, Account: account, Template: s.platformTemplate(t, image)}); err != nil {
+	if err := s.Platform.AddRevision(name, platform.Revision{Name: r.Name, Account: account, Template: s.platformTemplate(t, image)}); err != nil {
 		return err
 	}
-	err = s.Platform.StartRevision(s.ctx, svc.Name, r.Name)
+	err = s.Platform.StartRevision(s.ctx, name, r.Name)
 	s.mu.Lock()
 	deleted := svc.deleted
 	s.mu.Unlock()
 	if err != nil || deleted {
-		s.Platform.RemoveRevision(svc.Name, r.Name)
+		s.Platform.RemoveRevision(name, r.Name)
 	}
 	return err
 }

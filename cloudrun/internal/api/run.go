@@ -296,8 +296,9 @@ func (s *Server) serviceJSON(svc *service) object {
 		"observedGeneration":        svc.Observed,
 		"conditions":                svc.Conditions,
 		"latestCreatedRevisionName": svc.LatestCreated,
-		"url":                       url,
-		"address":                   object{"url": url},
+	}
+	if urlsOf(svc.Object) != "" {
+		status["url"], status["address"] = url, object{"url": url}
 	}
 	if svc.LatestReady != "" {
 		status["latestReadyRevisionName"] = svc.LatestReady
@@ -313,6 +314,13 @@ func (s *Server) serviceJSON(svc *service) object {
 	}
 	o["status"] = status
 	return o
+}
+
+// urlsOf is what a service says of its URLs: nothing where they are disabled.
+func urlsOf(o object) string {
+	urls, _ := lookup(o, []string{"metadata", "annotations", "run.googleapis.com/urls"})
+	s, _ := urls.(string)
+	return s
 }
 
 // revisionJSON is a revision as the API shows it. It is called with the lock held.
