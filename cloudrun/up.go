@@ -318,7 +318,20 @@ func (u *up) deploy(ctx context.Context, bin string) error {
 		})
 	}
 	deploys.Wait()
-	return errors.Join(append(errs, os.RemoveAll(bin))...)
+	return errors.Join(append(errs, os.RemoveAll(bin), u.prune())...)
+}
+
+// keptRevisions is how many revisions of a service of the pair are kept to go back
+// to: with -watch there is one for each saved change.
+const keptRevisions = 10
+
+// prune forgets what was built for revisions that are too old.
+func (u *up) prune() error {
+	var images []string
+	for _, d := range pair {
+		images = u.api.Prune(d.name, keptRevisions)
+	}
+	return u.programs.Keep(images)
 }
 
 // serve opens the platform's address to this machine.

@@ -65,6 +65,7 @@ type Server struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	work      sync.WaitGroup // deployments under way
+	patience  time.Duration
 
 	mu           sync.Mutex
 	services     map[string]*service
@@ -83,6 +84,7 @@ func New(config Config) (*Server, error) {
 		Config:       config,
 		directory:    config.Platform.Directory,
 		project:      config.Platform.ProjectID,
+		patience:     patience,
 		services:     make(map[string]*service),
 		operations:   make(map[string]*service),
 		keys:         make(map[string]*accountKey),

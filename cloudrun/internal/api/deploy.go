@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/amammay/otorun/cloudrun/internal/instance"
@@ -82,22 +83,22 @@ type Deployment struct {
 // or with the reason why none does. What else was said of the service stays.
 func (s *Server) Deploy(ctx context.Context, d Deployment) error {
 	s.mu.Lock()
-	given, name := object{}, ""
+	name, given := "", object{
+		"apiVersion": "serving.knative.dev/v1",
+		"kind":       "Service",
+		"metadata":   object{"name": d.Name},
+		"spec":       object{"template": object{"spec": object{"serviceAccountName": d.Account, "containers": []any{object{}}}}},
+	}
 	if old := s.services[d.Name]; old != nil {
-		name = d.Name
-		given = copied(old.Object).(object)
-	} else {
-		given = object{
-			"apiVersion": "serving.knative.dev/v1",
-			"kind":       "Service",
-			"metadata":   object{"name": d.Name},
-			"spec":       object{"template": object{"spec": object{"serviceAccountName": d.Account, "containers": []any{object{}}}}},
-		}
+		name, given = d.Name, copied(old.Object).(object)
 	}
 	template := child(child(given, "spec"), "template")
 	containers := child(template, "spec")["containers"].([]any)
-	if containers[0].(object)["image"] != d.Image {
-		containers[0].(object)["image"] = d.Image
+	// gcloud may have named the same image by its digest since.
+	c := containers[0].(object)
+	before, err := s.Images.Resolve(ctx, text(c, "image"))
+	if after, _ := s.Images.Resolve(ctx, d.Image); err != nil || after == nil || before.Digest != after.Digest {
+		c["image"] = d.Image
 		delete(child(template, "metadata"), "name")
 	}
 	svc, err := s.change(given, name, s.Developer)
@@ -125,4 +126,23 @@ func (s *Server) HasService(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.services[name] != nil
+}
+
+// Prune forgets the oldest revisions of a service that no request goes to, but for
+// the newest few, and returns the images that revisions still have.
+func (s *Server) Prune(name string, few int) (images []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if svc := s.services[name]; svc != nil {
+		for _, r := range slices.Clone(svc.Revisions[:max(0, len(svc.Revisions)-few)]) {
+			_, _ = s.deleteRevision(svc, r) // refused for one that serves
+		}
+	}
+	for _, svc := range s.services {
+		for _, r := range svc.Revisions {
+			images = append(images, r.Image)
+		}
+	}
+	s.saveLocked()
+	return images
 }

@@ -34,9 +34,6 @@ func (s *Server) save() {
 	s.saveLocked()
 }
 
-// Save writes the state as it is now: for what was changed past the APIs.
-func (s *Server) Save() { s.save() }
-
 func (s *Server) saveLocked() {
 	if s.StateDir == "" {
 		return
