@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/amammay/otorun/runsd/internal/h2"
@@ -107,16 +108,16 @@ func (p *Pool) RoundTrip(req *http.Request, body []byte) (*http.Response, error)
 		return p.streamC.RoundTrip(withBody(req, body))
 	}
 	o := p.origin(req.URL.Scheme, req.URL.Host)
-	var stream *startedBody
-	if req.Body != nil {
-		stream = &startedBody{ReadCloser: req.Body}
-		req = req.WithContext(req.Context())
-		req.Body = stream
-	}
+	app, stream := req.Body, (*tryBody)(nil)
 	for try := 1; ; try++ {
-		c, err := o.acquire(req.Context(), stream != nil)
+		c, err := o.acquire(req.Context(), app != nil)
 		if err != nil {
 			return nil, err
+		}
+		if app != nil {
+			stream = &tryBody{ReadCloser: app}
+			req = req.WithContext(req.Context())
+			req.Body = stream
 		}
 		var resp *http.Response
 		reused := true
@@ -133,7 +134,7 @@ func (p *Pool) RoundTrip(req *http.Request, body []byte) (*http.Response, error)
 			return resp, err
 		}
 		switch {
-		case stream != nil && (stream.started || !notHandled(err)):
+		case stream != nil && (!notHandled(err) || !stream.leave()):
 			return nil, err
 		case notHandled(err):
 		case !reused || !idempotent(req):
@@ -170,20 +171,30 @@ func originForm(req *http.Request) *http.Request {
 	return req
 }
 
-// startedBody knows whether any of it was read, so that a request that wasn't
-// begun can be sent elsewhere.
-type startedBody struct {
+// A tryBody is the body that one try of a request streams. A try that has failed
+// may still be about to read it; so that it can't take what the next one is to
+// send, a try has either begun to read or is left, never both.
+type tryBody struct {
 	io.ReadCloser
-	started bool
+	state atomic.Int32 // 0, tryBegun or tryLeft
 }
 
-func (b *startedBody) Read(p []byte) (int, error) {
-	b.started = true
+const tryBegun, tryLeft = 1, 2
+
+func (b *tryBody) Read(p []byte) (int, error) {
+	if !b.state.CompareAndSwap(0, tryBegun) && b.state.Load() == tryLeft {
+		return 0, errLeft
+	}
 	return b.ReadCloser.Read(p)
 }
 
+var errLeft = errors.New("the request is sent elsewhere")
+
+// leave reports whether nothing was read, and then nothing will be.
+func (b *tryBody) leave() bool { return b.state.CompareAndSwap(0, tryLeft) }
+
 // Close leaves the request's body open: it belongs to the server that gave it.
-func (b *startedBody) Close() error { return nil }
+func (b *tryBody) Close() error { return nil }
 
 func idempotent(req *http.Request) bool {
 	switch req.Method {
