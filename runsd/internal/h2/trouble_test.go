@@ -29,21 +29,32 @@ func upload(ctx context.Context) (req *http.Request, w *io.PipeWriter) {
 	return req, pw
 }
 
+// newHeldPeer returns a connection and its other end, which has said nothing; hold
+// holds what the connection writes until it is released.
+func newHeldPeer(t *testing.T) (c *h2.Conn, p *peer, hold func() (release func())) {
+	t.Helper()
+	open := make(chan struct{})
+	close(open)
+	held := open
+	c, p = newPeerOn(t, h2.Config{}, func(nc net.Conn) net.Conn { return &heldConn{nc, new(atomic.Int32), &held} })
+	return c, p, func() func() {
+		held = make(chan struct{})
+		return func() { close(held) }
+	}
+}
+
 // TestWindowOfTheCancelled: what a request took of the connection's window and
 // didn't send, others may.
 func TestWindowOfTheCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const window = 4 << 20
-		var writes atomic.Int32
-		held := make(chan struct{})
-		close(held)
-		c, p := newPeerOn(t, h2.Config{}, func(nc net.Conn) net.Conn { return &heldConn{nc, &writes, &held} })
+		c, p, hold := newHeldPeer(t)
 		p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2 * window})
 		p.WriteWindowUpdate(0, window-65535)
 		p.expect(t, "SETTINGS")
 		p.expect(t, "SETTINGS ACK")
 		synctest.Wait()
-		held = make(chan struct{})
+		release := hold()
 		first := get(t, c, "POST", "first")
 		synctest.Wait() // it is at the socket
 		get(t, c, "POST", strings.Repeat("x", 3<<19))
@@ -60,7 +71,7 @@ func TestWindowOfTheCancelled(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
-		close(held)
+		release()
 		p.expect(t, "HEADERS")
 		p.expect(t, "DATA first END")
 		p.head(1, true, ":status", "200")
@@ -91,16 +102,13 @@ func TestWindowOfTheCancelled(t *testing.T) {
 // no reason to give the connection up.
 func TestBodiesWaitForTheSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var writes atomic.Int32
-		held := make(chan struct{})
-		close(held)
-		c, p := newPeerOn(t, h2.Config{}, func(nc net.Conn) net.Conn { return &heldConn{nc, &writes, &held} })
+		c, p, hold := newHeldPeer(t)
 		p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
 		p.WriteWindowUpdate(0, 1<<30)
 		p.expect(t, "SETTINGS")
 		p.expect(t, "SETTINGS ACK")
 		synctest.Wait()
-		held = make(chan struct{})
+		release := hold()
 		var answers []chan outcome
 		for range 20 {
 			answers = append(answers, get(t, c, "POST", strings.Repeat("x", 1<<20)))
@@ -121,7 +129,7 @@ func TestBodiesWaitForTheSocket(t *testing.T) {
 			for range p.frames {
 			}
 		}()
-		close(held)
+		release()
 		for _, a := range answers {
 			if o := <-a; o.status != http.StatusOK {
 				t.Fatalf("%v", o.err)
@@ -292,10 +300,7 @@ func TestAnswerThenLost(t *testing.T) {
 // wait to be read first would wait for ever.
 func TestReaderReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var writes atomic.Int32
-		held := make(chan struct{})
-		close(held)
-		c, p := newPeerOn(t, h2.Config{}, func(nc net.Conn) net.Conn { return &heldConn{nc, &writes, &held} })
+		c, p, hold := newHeldPeer(t)
 		p.WriteSettings()
 		p.expect(t, "SETTINGS")
 		p.expect(t, "SETTINGS ACK")
@@ -304,7 +309,7 @@ func TestReaderReads(t *testing.T) {
 		broken := get(t, c, "GET", "")
 		p.expect(t, "HEADERS END")
 		synctest.Wait()
-		held = make(chan struct{})
+		release := hold()
 		p.WritePing(false, [8]byte{})
 		p.head(3, true, ":status", "99")
 		p.WriteSettings()
@@ -315,7 +320,7 @@ func TestReaderReads(t *testing.T) {
 		if o := <-broken; o.err == nil {
 			t.Errorf("%+v", o)
 		}
-		close(held)
+		release()
 		c.Close()
 	})
 }
