@@ -37,6 +37,8 @@ type Config struct {
 	PingAfter, PingLimit time.Duration
 	// IdleAfter is how long the connection is kept without a request: 90 s.
 	IdleAfter time.Duration
+	// Streams is how many the other end is taken to allow until it says: 100.
+	Streams int
 }
 
 const (
@@ -51,11 +53,9 @@ const (
 	maxHead = 1 << 20
 	// maxUnsent is how much may wait for the socket before bodies wait for it too,
 	// maxFlood what only answers to a flood of frames come to.
-	maxUnsent = 1 << 20
-	maxFlood  = 16 << 20
-	// presumedStreams is how many the other end is taken to allow until it says.
-	presumedStreams = 100
-	goodbyeLimit    = 100 * time.Millisecond
+	maxUnsent    = 1 << 20
+	maxFlood     = 16 << 20
+	goodbyeLimit = 100 * time.Millisecond
 	// lastWords is how long the other end is read after writing to it has failed.
 	lastWords = time.Second
 	// standstill is by how much a timer comes late when this process stood still.
@@ -126,13 +126,14 @@ func NewConn(nc net.Conn, cfg Config) (*Conn, error) {
 	cfg.PingAfter = cmp.Or(cfg.PingAfter, 15*time.Second)
 	cfg.PingLimit = cmp.Or(cfg.PingLimit, 10*time.Second)
 	cfg.IdleAfter = cmp.Or(cfg.IdleAfter, 90*time.Second)
+	cfg.Streams = cmp.Or(cfg.Streams, 100)
 	now := time.Now()
 	c := &Conn{
 		nc:            nc,
 		cfg:           cfg,
 		nextID:        1,
 		streams:       make(map[uint32]*stream),
-		maxStreams:    presumedStreams,
+		maxStreams:    cfg.Streams,
 		sendWindow:    defaultWindow,
 		initialWindow: defaultWindow,
 		maxFrame:      minMaxFrame,
@@ -184,6 +185,13 @@ func (c *Conn) Available() int {
 		return 0
 	}
 	return max(c.maxStreams-len(c.streams)-c.reserved, 0)
+}
+
+// Limit returns how many streams the other end allows at once.
+func (c *Conn) Limit() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.maxStreams
 }
 
 // Usable says whether the connection will take requests again.

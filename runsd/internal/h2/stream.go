@@ -111,6 +111,8 @@ func (s *stream) open(body []byte, streaming bool) (rest []byte, err error) {
 		err = &NotHandledError{c.err.Error()}
 	case c.leaving:
 		err = &NotHandledError{"the connection takes no more"}
+	case len(c.streams) >= c.maxStreams: // reserved before the other end said
+		err = &NotHandledError{fmt.Sprintf("the connection takes %d at once", c.maxStreams)}
 	}
 	if err != nil {
 		done := c.leaving && len(c.streams)+c.reserved == 0

@@ -36,7 +36,7 @@ const (
 	// maxIdle is how many idle HTTP/1.1 connections to one host are kept: Cloud
 	// Run's highest concurrency.
 	maxIdle = 1000
-	// streamsPerConn is what an HTTP/2 connection being made is expected to carry;
+	// streamsPerConn is what a host's first HTTP/2 connection is expected to carry;
 	// Google's front ends allow 100.
 	streamsPerConn = 100
 	maxTries       = 3
@@ -227,6 +227,7 @@ type origin struct {
 
 	mu      sync.Mutex
 	http1   bool          // what its last connection spoke
+	perConn int           // streams that an HTTP/2 connection carries, as the last full one
 	conns   []*h2.Conn    // HTTP/2
 	idle    []*conn1      // HTTP/1.1, the one used last at the end
 	dials   int           // under way for whoever waits
@@ -244,7 +245,7 @@ func (p *Pool) origin(scheme, host string) *origin {
 	defer p.mu.Unlock()
 	o := p.origins[key]
 	if o == nil {
-		o = &origin{pool: p, secure: scheme == "https", host: host, addr: host}
+		o = &origin{pool: p, secure: scheme == "https", host: host, addr: host, perConn: streamsPerConn}
 		if _, _, err := net.SplitHostPort(host); err != nil {
 			port := "443"
 			if !o.secure {
@@ -297,7 +298,7 @@ func (o *origin) acquire(ctx context.Context, streaming bool) (conn, error) {
 		// One connection being made is enough for as many as it will carry.
 		wait := make(chan dialed, 1)
 		o.waiters = append(o.waiters, wait)
-		if len(o.waiters) > o.dials*streamsPerConn {
+		if len(o.waiters) > o.dials*o.perConn {
 			o.dials++
 			go o.dialForWaiters()
 		}
@@ -328,6 +329,8 @@ func (o *origin) reserve() *h2.Conn {
 		}
 		if !cc.Usable() {
 			o.conns = append(o.conns[:i], o.conns[i+1:]...)
+		} else {
+			o.perConn = max(cc.Limit(), 1)
 		}
 	}
 	return nil
@@ -370,7 +373,7 @@ func (o *origin) dialForWaiters() {
 		n = min(n, max(c.h2.Available(), 1))
 	}
 	if err != nil && o.dials > 0 {
-		n = min(n, streamsPerConn)
+		n = min(n, o.perConn)
 	}
 	for i, w := range o.waiters[:n] {
 		d := dialed{err: err}
@@ -438,7 +441,10 @@ func (o *origin) dial(ctx context.Context) (conn, error) {
 	if tc.ConnectionState().NegotiatedProtocol != "h2" {
 		return conn{h1: newConn1(o, tc, raw)}, nil
 	}
-	cc, err := h2.NewConn(tc, h2.Config{PingAfter: o.pool.cfg.PingAfter, PingLimit: o.pool.cfg.PingLimit, IdleAfter: idleLimit})
+	o.mu.Lock()
+	streams := o.perConn
+	o.mu.Unlock()
+	cc, err := h2.NewConn(tc, h2.Config{PingAfter: o.pool.cfg.PingAfter, PingLimit: o.pool.cfg.PingLimit, IdleAfter: idleLimit, Streams: streams})
 	if err != nil {
 		return conn{}, &DialError{Addr: o.addr, What: "HTTP/2 with", Err: err}
 	}
