@@ -37,6 +37,8 @@ type Config struct {
 	PingAfter, PingLimit time.Duration
 	// IdleAfter is how long the connection is kept without a request: 90 s.
 	IdleAfter time.Duration
+	// Streams is how many the other end is taken to allow until it says: 100.
+	Streams int
 }
 
 const (
@@ -51,12 +53,14 @@ const (
 	maxHead = 1 << 20
 	// maxUnsent is how much may wait for the socket before bodies wait for it too,
 	// maxFlood what only answers to a flood of frames come to.
-	maxUnsent = 1 << 20
-	maxFlood  = 16 << 20
-	// presumedStreams is how many the other end is taken to allow until it says.
-	presumedStreams = 100
-	goodbyeLimit    = 100 * time.Millisecond
-	preface         = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	maxUnsent    = 1 << 20
+	maxFlood     = 16 << 20
+	goodbyeLimit = 100 * time.Millisecond
+	// lastWords is how long the other end is read after writing to it has failed.
+	lastWords = time.Second
+	// standstill is by how much a timer comes late when this process stood still.
+	standstill = time.Second
+	preface    = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 )
 
 // A NotHandledError says that the other end did nothing with the request: it may
@@ -95,6 +99,7 @@ type Conn struct {
 	block    bytes.Buffer // of header fields
 	encoder  *hpack.Encoder
 	nextID   uint32
+	maxFrame int
 
 	mu            sync.Mutex
 	streams       map[uint32]*stream
@@ -102,11 +107,11 @@ type Conn struct {
 	maxStreams    int
 	sendWindow    int64 // of the connection
 	initialWindow int64 // of a stream
-	maxFrame      int
 	maxHeaderList uint64
 	opened        uint32 // the highest stream so far
 	window        *sync.Cond
 	leaving       bool  // the other end takes no more streams
+	broken        error // why nothing can be written
 	err           error // why the connection has ended
 	idleSince     time.Time
 	timer         *time.Timer
@@ -121,13 +126,14 @@ func NewConn(nc net.Conn, cfg Config) (*Conn, error) {
 	cfg.PingAfter = cmp.Or(cfg.PingAfter, 15*time.Second)
 	cfg.PingLimit = cmp.Or(cfg.PingLimit, 10*time.Second)
 	cfg.IdleAfter = cmp.Or(cfg.IdleAfter, 90*time.Second)
+	cfg.Streams = cmp.Or(cfg.Streams, 100)
 	now := time.Now()
 	c := &Conn{
 		nc:            nc,
 		cfg:           cfg,
 		nextID:        1,
 		streams:       make(map[uint32]*stream),
-		maxStreams:    presumedStreams,
+		maxStreams:    cfg.Streams,
 		sendWindow:    defaultWindow,
 		initialWindow: defaultWindow,
 		maxFrame:      minMaxFrame,
@@ -161,6 +167,12 @@ func (c *Conn) Reserve() bool {
 	if c.err != nil || c.leaving || len(c.streams)+c.reserved >= c.maxStreams {
 		return false
 	}
+	// By the clock on the wall: the timers' may stand still with the process.
+	if len(c.streams)+c.reserved == 0 && time.Since(c.idleSince.Round(0)) >= c.cfg.IdleAfter {
+		c.leaving = true
+		c.timer.Reset(0)
+		return false
+	}
 	c.reserved++
 	return true
 }
@@ -173,6 +185,13 @@ func (c *Conn) Available() int {
 		return 0
 	}
 	return max(c.maxStreams-len(c.streams)-c.reserved, 0)
+}
+
+// Limit returns how many streams the other end allows at once.
+func (c *Conn) Limit() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.maxStreams
 }
 
 // Usable says whether the connection will take requests again.
@@ -191,6 +210,9 @@ func (c *Conn) fail(err error) {
 	if c.err != nil {
 		c.mu.Unlock()
 		return
+	}
+	if c.broken != nil {
+		err = c.broken
 	}
 	c.err = err
 	streams := c.streams
@@ -231,6 +253,17 @@ func (c *Conn) end() {
 // flush has what is unsent written: by the caller, or by who is writing already.
 // The caller holds wmu and loses it.
 func (c *Conn) flush() {
+	// Who has written for others a few times leaves the rest to a goroutine.
+	c.write(4)
+}
+
+// flushLater is flush for the reader, which may not wait for the socket: the other
+// end might be waiting for it to read.
+func (c *Conn) flushLater() { c.write(0) }
+
+// write writes what is unsent, the caller a few times, then a goroutine. wmu is
+// held, and unlocked.
+func (c *Conn) write(times int) {
 	if c.writeErr != nil {
 		c.unsent = nil
 		c.wmu.Unlock()
@@ -245,8 +278,7 @@ func (c *Conn) flush() {
 		return
 	}
 	c.writing = true
-	// Who has written for others a few times leaves the rest to a goroutine.
-	for range 4 {
+	for range times {
 		if !c.writeOnce() {
 			c.wmu.Unlock()
 			return
@@ -270,16 +302,19 @@ func (c *Conn) writeOnce() bool {
 		c.wmu.Unlock()
 		_, err := c.nc.Write(b)
 		if err != nil {
-			c.fail(fmt.Errorf("write: %w", err))
+			err = c.unwritable(err)
 		}
 		c.wmu.Lock()
+		if c.writeErr = cmp.Or(c.writeErr, err); c.writeErr != nil {
+			c.unsent = nil
+		}
 		if cap(b) <= 64<<10 {
 			c.spare = b
 		}
 		c.sent.Broadcast()
 	}
 	switch {
-	case c.writeErr != nil:
+	case c.goodbye != nil:
 		c.end()
 	case len(c.unsent) > 0:
 		return true
@@ -288,11 +323,23 @@ func (c *Conn) writeOnce() bool {
 	return false
 }
 
-// send writes a frame that belongs to no request.
-func (c *Conn) send(appendTo func(b []byte) []byte) {
+// unwritable notes that the connection can't be written to any more. What the
+// other end said before it closed it, such as 413 to a body that it didn't read,
+// is still read; then the reader ends the connection.
+func (c *Conn) unwritable(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken = fmt.Errorf("write: %w", err)
+	c.leaving = true
+	_ = c.nc.SetReadDeadline(time.Now().Add(lastWords))
+	return c.broken
+}
+
+// send writes a frame that no request waits for.
+func (c *Conn) send(flush func(), appendTo func(b []byte) []byte) {
 	c.wmu.Lock()
 	c.unsent = appendTo(c.unsent)
-	c.flush()
+	flush()
 }
 
 // tick looks after the connection when it has been silent, or idle, for a while.
@@ -304,26 +351,30 @@ func (c *Conn) tick() {
 	}
 	now := time.Now()
 	read := c.begun.Add(time.Duration(c.lastRead.Load()))
-	if len(c.streams)+c.reserved == 0 && now.Sub(c.idleSince) >= c.cfg.IdleAfter {
+	if len(c.streams)+c.reserved == 0 && (c.leaving || now.Sub(c.idleSince) >= c.cfg.IdleAfter) {
 		c.mu.Unlock()
 		c.fail(errIdle)
 		return
 	}
 	var next time.Duration
-	switch silent := now.Sub(read); {
-	case !read.Before(c.pinged) && silent < c.cfg.PingAfter:
+	silent, waited := now.Sub(read), now.Sub(c.pinged)
+	answered := !read.Before(c.pinged)
+	switch {
+	case answered && silent < c.cfg.PingAfter:
 		next = c.cfg.PingAfter - silent
-	case !read.Before(c.pinged):
+	// A process that stood still, as on Cloud Run between requests, may have had an
+	// answer that it hasn't read yet: it asks again.
+	case answered, waited >= c.cfg.PingLimit+standstill:
 		c.pinged = now
 		next = c.cfg.PingLimit
 		// Not here: if the socket is full, the limit must still be kept.
-		go c.send(func(b []byte) []byte { return appendPing(b, false, [8]byte{'r', 'u', 'n', 's', 'd'}) })
-	case now.Sub(c.pinged) >= c.cfg.PingLimit:
+		go c.send(c.flush, func(b []byte) []byte { return appendPing(b, false, [8]byte{'r', 'u', 'n', 's', 'd'}) })
+	case waited >= c.cfg.PingLimit:
 		c.mu.Unlock()
 		c.fail(errSilent)
 		return
 	default:
-		next = c.cfg.PingLimit - now.Sub(c.pinged)
+		next = c.cfg.PingLimit - waited
 	}
 	c.timer.Reset(next)
 	c.mu.Unlock()

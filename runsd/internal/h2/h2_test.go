@@ -39,6 +39,11 @@ func startDoor(t testing.TB, cfg http.HTTP2Config, h http.HandlerFunc) (*httptes
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
+	return s, dialDoor(t, s)
+}
+
+func dialDoor(t testing.TB, s *httptest.Server) *h2.Conn {
+	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
 	nc, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}})
@@ -50,7 +55,7 @@ func startDoor(t testing.TB, cfg http.HTTP2Config, h http.HandlerFunc) (*httptes
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return s, c
+	return c
 }
 
 func request(ctx context.Context, method, path string) *http.Request {

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -137,7 +138,7 @@ func (r *reader) stream(f frame) (*stream, error) {
 // malformed ends a stream whose answer can't be passed on.
 func (r *reader) malformed(s *stream, code errCode, reason string) error {
 	s.fail(fmt.Errorf("malformed answer: %s", reason))
-	s.cancel(code)
+	s.cancel(code, s.c.flushLater)
 	return nil
 }
 
@@ -167,7 +168,7 @@ func (r *reader) data(f frame) error {
 	}
 	if back := connWindow - r.window; back > connWindow/2 {
 		r.window += back
-		r.c.send(func(b []byte) []byte { return appendWindowUpdate(b, 0, back) })
+		r.c.send(r.c.flushLater, func(b []byte) []byte { return appendWindowUpdate(b, 0, back) })
 	}
 	if s == nil {
 		return nil // it was cancelled
@@ -255,7 +256,7 @@ func (r *reader) field(f hpack.HeaderField) {
 			return
 		}
 		name = textproto.CanonicalMIMEHeaderKey(f.Name)
-		if len(r.names) < 256 {
+		if len(r.names) < 256 && len(name) <= 64 {
 			r.names[f.Name] = name
 		}
 	}
@@ -463,7 +464,7 @@ func (r *reader) settings(f frame) error {
 		return shortFrame(f, true)
 	}
 	c := r.c
-	table := -1
+	table, maxFrame := -1, 0
 	c.mu.Lock()
 	for p := f.payload; len(p) > 0; p = p[6:] {
 		v := binary.BigEndian.Uint32(p[2:])
@@ -477,7 +478,7 @@ func (r *reader) settings(f frame) error {
 				c.mu.Unlock()
 				return &connError{errProtocol, fmt.Sprintf("SETTINGS_MAX_FRAME_SIZE %d", v)}
 			}
-			c.maxFrame = int(min(v, 64<<10)) // larger ones would only keep others waiting
+			maxFrame = int(min(v, 64<<10)) // larger ones would only keep others waiting
 		case settingMaxHeaderList:
 			c.maxHeaderList = uint64(v)
 		case settingInitialWindow:
@@ -500,8 +501,9 @@ func (r *reader) settings(f frame) error {
 	if table >= 0 {
 		c.encoder.SetMaxDynamicTableSize(uint32(min(table, 4096)))
 	}
+	c.maxFrame = cmp.Or(maxFrame, c.maxFrame)
 	c.unsent = appendSettingsAck(c.unsent)
-	c.flush()
+	c.flushLater()
 	return nil
 }
 
@@ -514,7 +516,7 @@ func (r *reader) ping(f frame) error {
 	}
 	if !f.has(flagAck) {
 		data := [8]byte(f.payload)
-		r.c.send(func(b []byte) []byte { return appendPing(b, true, data) })
+		r.c.send(r.c.flushLater, func(b []byte) []byte { return appendPing(b, true, data) })
 	}
 	return nil
 }

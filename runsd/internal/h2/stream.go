@@ -26,7 +26,7 @@ type stream struct {
 	gone atomic.Bool   // the connection has forgotten it
 
 	sendWindow int64 // c.mu's
-	reset      bool  // c.wmu's: nothing more may be sent
+	reset      bool  // c.wmu's: this end has reset it
 
 	mu         sync.Mutex
 	infos      []informational
@@ -101,58 +101,73 @@ func (c *Conn) RoundTrip(req *http.Request, body []byte) (*http.Response, error)
 // rest.
 func (s *stream) open(body []byte, streaming bool) (rest []byte, err error) {
 	c := s.c
+	err = c.fits(s.req, len(body), streaming)
 	c.wmu.Lock()
 	c.mu.Lock()
 	c.reserved--
 	switch {
+	case err != nil:
 	case c.err != nil:
 		err = &NotHandledError{c.err.Error()}
-	case c.leaving, c.nextID > maxStreamID:
+	case c.leaving:
 		err = &NotHandledError{"the connection takes no more"}
-	}
-	limit := c.maxHeaderList
-	c.mu.Unlock()
-	if err == nil {
-		c.block.Reset()
-		err = c.encode(s.req, len(body), streaming, limit)
+	case len(c.streams) >= c.maxStreams: // reserved before the other end said
+		err = &NotHandledError{fmt.Sprintf("the connection takes %d at once", c.maxStreams)}
 	}
 	if err != nil {
-		c.wmu.Unlock()
-		return nil, err
-	}
-
-	c.mu.Lock()
-	if c.err != nil {
-		// Its table of fields is of no use any more either.
-		err = &NotHandledError{c.err.Error()}
+		done := c.leaving && len(c.streams)+c.reserved == 0
 		c.mu.Unlock()
 		c.wmu.Unlock()
+		if done {
+			c.fail(errClosed)
+		}
 		return nil, err
 	}
+	// From here on it is the connection's, so that GOAWAY finds it, and is sent
+	// whatever happens, so that both ends' tables of fields agree.
 	s.id = c.nextID
 	c.nextID += 2
 	c.opened = s.id
-	c.leaving = c.leaving || c.nextID > maxStreamID
-	c.streams[s.id] = s
+	c.leaving = c.nextID > maxStreamID
 	s.sendWindow = c.initialWindow
-	now := body[:min(int64(len(body)), max(min(s.sendWindow, c.sendWindow), 0))]
+	room := max(min(s.sendWindow, c.sendWindow, int64(maxUnsent-len(c.unsent))), 0)
+	now := body[:min(int64(len(body)), room)]
+	rest = body[len(now):]
+	s.sentAll = !streaming && len(rest) == 0
 	s.sendWindow -= int64(len(now))
 	c.sendWindow -= int64(len(now))
-	maxFrame := c.maxFrame
+	last := s.sentAll
+	c.streams[s.id] = s
 	c.mu.Unlock()
 
-	rest = body[len(now):]
-	s.sentAll = !streaming && len(rest) == 0 // nobody else knows of s before this is written
-	c.unsent = appendHeaders(c.unsent, s.id, c.block.Bytes(), maxFrame, s.sentAll && len(now) == 0)
+	c.block.Reset()
+	fields(s.req, len(body), streaming, c.encodeField)
+	c.unsent = appendHeaders(c.unsent, s.id, c.block.Bytes(), c.maxFrame, last && len(now) == 0)
 	if len(now) > 0 {
-		c.unsent = appendData(c.unsent, s.id, now, maxFrame, s.sentAll)
+		c.unsent = appendData(c.unsent, s.id, now, c.maxFrame, last)
 	}
 	c.flush()
 	return rest, nil
 }
 
-// encode writes the request's header fields to c.block. c.wmu is held.
-func (c *Conn) encode(req *http.Request, length int, streaming bool, limit uint64) error {
+// fits returns an error if a request's header is more than the other end takes.
+func (c *Conn) fits(req *http.Request, length int, streaming bool) error {
+	c.mu.Lock()
+	limit := c.maxHeaderList
+	c.mu.Unlock()
+	if limit >= maxHead {
+		return nil
+	}
+	var size uint64
+	fields(req, length, streaming, func(name, value string) { size += uint64(len(name) + len(value) + 32) })
+	if size > limit {
+		return fmt.Errorf("the request's header has %d bytes, and the other end takes %d", size, limit)
+	}
+	return nil
+}
+
+// fields emits the request's header fields.
+func fields(req *http.Request, length int, streaming bool, emit func(name, value string)) {
 	path := req.URL.RequestURI()
 	if opaque, ok := strings.CutPrefix(req.URL.Opaque, "//"+req.URL.Host); ok && opaque != "" {
 		path = opaque
@@ -161,57 +176,46 @@ func (c *Conn) encode(req *http.Request, length int, streaming bool, limit uint6
 	if host == "" {
 		host = req.URL.Host
 	}
-	var size uint64
-	each := func(emit func(name, value string)) {
-		emit(":method", req.Method)
-		emit(":scheme", req.URL.Scheme)
-		emit(":authority", host)
-		emit(":path", path)
-		for name, values := range req.Header {
-			switch name {
-			case "Host", "Content-Length", "Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade", "Trailer":
-				continue
-			case "Te":
-				if slices.Contains(values, "trailers") {
-					emit("te", "trailers")
-				}
-				continue
-			case "User-Agent":
-				if len(values) > 0 && values[0] == "" {
-					continue
-				}
+	emit(":method", req.Method)
+	emit(":scheme", req.URL.Scheme)
+	emit(":authority", host)
+	emit(":path", path)
+	for name, values := range req.Header {
+		switch name {
+		case "Host", "Content-Length", "Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade", "Trailer":
+			continue
+		case "Te":
+			if slices.Contains(values, "trailers") {
+				emit("te", "trailers")
 			}
-			name = lower(name)
-			for _, v := range values {
-				emit(name, v)
+			continue
+		case "User-Agent":
+			if len(values) > 0 && values[0] == "" {
+				continue
 			}
 		}
-		switch {
-		case streaming && req.ContentLength >= 0:
-			if req.ContentLength > 0 {
-				emit("content-length", strconv.FormatInt(req.ContentLength, 10))
-			}
-		case streaming:
-		case length > 0 || req.Method == "POST" || req.Method == "PUT" || req.Method == "PATCH":
-			emit("content-length", strconv.Itoa(length))
-		}
-		if streaming && len(req.Trailer) > 0 {
-			names := make([]string, 0, len(req.Trailer))
-			for name := range req.Trailer {
-				names = append(names, lower(name))
-			}
-			slices.Sort(names)
-			emit("trailer", strings.Join(names, ","))
+		name = lower(name)
+		for _, v := range values {
+			emit(name, v)
 		}
 	}
-	if limit < maxHead {
-		each(func(name, value string) { size += uint64(len(name) + len(value) + 32) })
-		if size > limit {
-			return fmt.Errorf("the request's header has %d bytes, and the other end takes %d", size, limit)
+	switch {
+	case streaming && req.ContentLength >= 0:
+		if req.ContentLength > 0 {
+			emit("content-length", strconv.FormatInt(req.ContentLength, 10))
 		}
+	case streaming:
+	case length > 0 || req.Method == "POST" || req.Method == "PUT" || req.Method == "PATCH":
+		emit("content-length", strconv.Itoa(length))
 	}
-	each(c.encodeField)
-	return nil
+	if streaming && len(req.Trailer) > 0 {
+		names := make([]string, 0, len(req.Trailer))
+		for name := range req.Trailer {
+			names = append(names, lower(name))
+		}
+		slices.Sort(names)
+		emit("trailer", strings.Join(names, ","))
+	}
 }
 
 // encodeField appends a field to c.block. What is another for each request isn't
@@ -293,18 +297,21 @@ func (s *stream) sendData(p []byte, last bool) bool {
 		}
 		s.sendWindow -= n
 		c.sendWindow -= n
-		maxFrame := c.maxFrame
 		c.mu.Unlock()
 
 		c.wmu.Lock()
-		for len(c.unsent) > maxUnsent && c.writeErr == nil && !s.reset {
+		for len(c.unsent) > maxUnsent && !s.stopped() {
 			c.sent.Wait()
 		}
-		if s.reset || c.writeErr != nil {
+		if s.stopped() {
 			c.wmu.Unlock()
+			c.mu.Lock()
+			c.sendWindow += n // for others
+			c.window.Broadcast()
+			c.mu.Unlock()
 			return false
 		}
-		c.unsent = appendData(c.unsent, s.id, p[:n], maxFrame, last && int(n) == len(p))
+		c.unsent = appendData(c.unsent, s.id, p[:n], c.maxFrame, last && int(n) == len(p))
 		c.flush()
 		if p = p[n:]; len(p) == 0 {
 			return true
@@ -312,16 +319,17 @@ func (s *stream) sendData(p []byte, last bool) bool {
 	}
 }
 
+// stopped reports whether nothing more may be sent: either end has reset the
+// stream, or the connection has ended. c.wmu is held.
+func (s *stream) stopped() bool { return s.reset || s.gone.Load() || s.c.writeErr != nil }
+
 func (s *stream) sendTrailers() {
 	c := s.c
 	c.wmu.Lock()
-	if s.reset || c.writeErr != nil {
+	if s.stopped() {
 		c.wmu.Unlock()
 		return
 	}
-	c.mu.Lock()
-	maxFrame := c.maxFrame
-	c.mu.Unlock()
 	c.block.Reset()
 	for name, values := range s.req.Trailer {
 		for _, v := range values {
@@ -329,9 +337,9 @@ func (s *stream) sendTrailers() {
 		}
 	}
 	if c.block.Len() == 0 { // announced, but none came
-		c.unsent = appendData(c.unsent, s.id, nil, maxFrame, true)
+		c.unsent = appendData(c.unsent, s.id, nil, c.maxFrame, true)
 	} else {
-		c.unsent = appendHeaders(c.unsent, s.id, c.block.Bytes(), maxFrame, true)
+		c.unsent = appendHeaders(c.unsent, s.id, c.block.Bytes(), c.maxFrame, true)
 	}
 	c.flush()
 	s.requestEnded()
@@ -369,12 +377,12 @@ func (s *stream) notify() {
 // abort ends the stream from this side.
 func (s *stream) abort(err error) {
 	s.fail(err)
-	s.cancel(errCancel)
+	s.cancel(errCancel, s.c.flush)
 }
 
 // cancel tells the other end to stop, and then forgets the stream: not before, or
 // it might see one stream too many.
-func (s *stream) cancel(code errCode) {
+func (s *stream) cancel(code errCode, flush func()) {
 	c := s.c
 	c.wmu.Lock()
 	if s.reset {
@@ -383,7 +391,7 @@ func (s *stream) cancel(code errCode) {
 	}
 	s.reset = true
 	c.unsent = appendRST(c.unsent, s.id, code)
-	c.flush()
+	flush()
 	s.gone.Store(true)
 	c.forget(s)
 }
@@ -428,7 +436,7 @@ func (a answer) Read(p []byte) (int, error) {
 		}
 		s.mu.Unlock()
 		if give > 0 {
-			s.c.send(func(b []byte) []byte { return appendWindowUpdate(b, s.id, give) })
+			s.c.send(s.c.flush, func(b []byte) []byte { return appendWindowUpdate(b, s.id, give) })
 		}
 		if n > 0 || err != nil {
 			return n, err
@@ -460,7 +468,7 @@ func (a answer) Close() error {
 	s.body = nil
 	s.mu.Unlock()
 	if !s.gone.Load() {
-		s.cancel(errCancel)
+		s.cancel(errCancel, s.c.flush)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/amammay/otorun/internal/runhost"
@@ -151,7 +152,7 @@ func isTokenFor(value string, target *services.Target) bool {
 
 func (h *Handler) roundTrip(w http.ResponseWriter, r *http.Request, target *services.Target, sent credential) {
 	var body []byte
-	streaming := false
+	var sending *appBody
 	switch {
 	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 	case r.ContentLength > 0 && r.ContentLength <= maxReplay:
@@ -161,13 +162,13 @@ func (h *Handler) roundTrip(w http.ResponseWriter, r *http.Request, target *serv
 			panic(http.ErrAbortHandler) // the app's end of it is broken
 		}
 	default:
-		streaming = true
 		if r.ProtoMajor == 1 {
 			// Both ways at once; without it the server reads the body to its end first.
 			http.NewResponseController(w).EnableFullDuplex()
 		}
-		// A goroutine of the transport may be reading it still.
-		defer r.Body.Close()
+		sending = &appBody{ReadCloser: r.Body}
+		r.Body = sending
+		defer sending.end(w, r)
 	}
 
 	// Informational answers may come until the final one is written.
@@ -179,13 +180,13 @@ func (h *Handler) roundTrip(w http.ResponseWriter, r *http.Request, target *serv
 	out.RequestURI = ""
 	out.Close = false
 	out.TransferEncoding = nil
-	if !streaming {
+	if sending == nil {
 		out.Body = nil
 	}
 
 	resp, err := h.Pool.RoundTrip(out, body)
 	if err == nil && resp.StatusCode == http.StatusUnauthorized && sent.token != nil && fromFrontEnd(resp) {
-		resp, err = h.again(out, resp, body, streaming, target, sent)
+		resp, err = h.again(out, resp, body, sending != nil, target, sent)
 	}
 	info.stop()
 	if err != nil {
@@ -196,6 +197,37 @@ func (h *Handler) roundTrip(w http.ResponseWriter, r *http.Request, target *serv
 		h.sayDenied(target, sent)
 	}
 	h.answer(w, r, resp, target)
+	if sending != nil && !sending.ended.Load() {
+		flush(w)
+	}
+}
+
+// moreLimit is how long an app that has had its answer may take to send more of
+// its request before their connection is given up.
+const moreLimit = 100 * time.Millisecond
+
+// An appBody is the body of a request while it is passed on.
+type appBody struct {
+	io.ReadCloser
+	ended atomic.Bool // no more of it comes
+}
+
+func (b *appBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.ended.Store(true)
+	}
+	return n, err
+}
+
+// end closes the body when the request has been answered. A goroutine of the
+// transport may be reading it still, and to close it waits for that: an app that
+// sends no more before it has all of the answer would wait for ever.
+func (b *appBody) end(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && !b.ended.Load() {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(moreLimit))
+	}
+	b.ReadCloser.Close()
 }
 
 // requestTarget returns the path and query of r byte for byte.

@@ -1109,3 +1109,32 @@ func TestCancelledRequests(t *testing.T) {
 		t.Errorf("%d connections, want 2 at most: streams are left taken", n)
 	}
 }
+
+// TestEarlyAnswer: a service that answers before it has had all of the request is
+// heard by an app that waits for that before it sends the rest.
+func TestEarlyAnswer(t *testing.T) {
+	each(t, func(t *testing.T, o option) {
+		b := newBed(t, func(w http.ResponseWriter, r *http.Request) {
+			http.NewResponseController(w).EnableFullDuplex() // of HTTP/1.1
+			http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+		}, o)
+		for name, framing := range map[string]string{"chunked": "Transfer-Encoding: chunked\r\n\r\n4\r\ntaco\r\n", "length": "Content-Length: 100000\r\n\r\ntaco"} {
+			c, err := net.Dial("tcp", b.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(10 * time.Second))
+			fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: hello\r\n%s", framing)
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			body, err := io.ReadAll(resp.Body)
+			if resp.StatusCode != http.StatusRequestEntityTooLarge || string(body) != "too large\n" || err != nil {
+				t.Errorf("%s: %s, %q, %v", name, resp.Status, body, err)
+			}
+		}
+	})
+}

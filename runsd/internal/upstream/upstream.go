@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/amammay/otorun/runsd/internal/h2"
@@ -35,7 +36,7 @@ const (
 	// maxIdle is how many idle HTTP/1.1 connections to one host are kept: Cloud
 	// Run's highest concurrency.
 	maxIdle = 1000
-	// streamsPerConn is what an HTTP/2 connection being made is expected to carry;
+	// streamsPerConn is what a host's first HTTP/2 connection is expected to carry;
 	// Google's front ends allow 100.
 	streamsPerConn = 100
 	maxTries       = 3
@@ -107,16 +108,16 @@ func (p *Pool) RoundTrip(req *http.Request, body []byte) (*http.Response, error)
 		return p.streamC.RoundTrip(withBody(req, body))
 	}
 	o := p.origin(req.URL.Scheme, req.URL.Host)
-	var stream *startedBody
-	if req.Body != nil {
-		stream = &startedBody{ReadCloser: req.Body}
-		req = req.WithContext(req.Context())
-		req.Body = stream
-	}
+	app, stream := req.Body, (*tryBody)(nil)
 	for try := 1; ; try++ {
-		c, err := o.acquire(req.Context(), stream != nil)
+		c, err := o.acquire(req.Context(), app != nil)
 		if err != nil {
 			return nil, err
+		}
+		if app != nil {
+			stream = &tryBody{ReadCloser: app}
+			req = req.WithContext(req.Context())
+			req.Body = stream
 		}
 		var resp *http.Response
 		reused := true
@@ -133,7 +134,7 @@ func (p *Pool) RoundTrip(req *http.Request, body []byte) (*http.Response, error)
 			return resp, err
 		}
 		switch {
-		case stream != nil && (stream.started || !notHandled(err)):
+		case stream != nil && (!notHandled(err) || !stream.leave()):
 			return nil, err
 		case notHandled(err):
 		case !reused || !idempotent(req):
@@ -170,20 +171,30 @@ func originForm(req *http.Request) *http.Request {
 	return req
 }
 
-// startedBody knows whether any of it was read, so that a request that wasn't
-// begun can be sent elsewhere.
-type startedBody struct {
+// A tryBody is the body that one try of a request streams. A try that has failed
+// may still be about to read it; so that it can't take what the next one is to
+// send, a try has either begun to read or is left, never both.
+type tryBody struct {
 	io.ReadCloser
-	started bool
+	state atomic.Int32 // 0, tryBegun or tryLeft
 }
 
-func (b *startedBody) Read(p []byte) (int, error) {
-	b.started = true
+const tryBegun, tryLeft = 1, 2
+
+func (b *tryBody) Read(p []byte) (int, error) {
+	if !b.state.CompareAndSwap(0, tryBegun) && b.state.Load() == tryLeft {
+		return 0, errLeft
+	}
 	return b.ReadCloser.Read(p)
 }
 
+var errLeft = errors.New("the request is sent elsewhere")
+
+// leave reports whether nothing was read, and then nothing will be.
+func (b *tryBody) leave() bool { return b.state.CompareAndSwap(0, tryLeft) }
+
 // Close leaves the request's body open: it belongs to the server that gave it.
-func (b *startedBody) Close() error { return nil }
+func (b *tryBody) Close() error { return nil }
 
 func idempotent(req *http.Request) bool {
 	switch req.Method {
@@ -216,6 +227,7 @@ type origin struct {
 
 	mu      sync.Mutex
 	http1   bool          // what its last connection spoke
+	perConn int           // streams that an HTTP/2 connection carries, as the last full one
 	conns   []*h2.Conn    // HTTP/2
 	idle    []*conn1      // HTTP/1.1, the one used last at the end
 	dials   int           // under way for whoever waits
@@ -233,7 +245,7 @@ func (p *Pool) origin(scheme, host string) *origin {
 	defer p.mu.Unlock()
 	o := p.origins[key]
 	if o == nil {
-		o = &origin{pool: p, secure: scheme == "https", host: host, addr: host}
+		o = &origin{pool: p, secure: scheme == "https", host: host, addr: host, perConn: streamsPerConn}
 		if _, _, err := net.SplitHostPort(host); err != nil {
 			port := "443"
 			if !o.secure {
@@ -286,7 +298,7 @@ func (o *origin) acquire(ctx context.Context, streaming bool) (conn, error) {
 		// One connection being made is enough for as many as it will carry.
 		wait := make(chan dialed, 1)
 		o.waiters = append(o.waiters, wait)
-		if len(o.waiters) > o.dials*streamsPerConn {
+		if len(o.waiters) > o.dials*o.perConn {
 			o.dials++
 			go o.dialForWaiters()
 		}
@@ -317,6 +329,8 @@ func (o *origin) reserve() *h2.Conn {
 		}
 		if !cc.Usable() {
 			o.conns = append(o.conns[:i], o.conns[i+1:]...)
+		} else {
+			o.perConn = max(cc.Limit(), 1)
 		}
 	}
 	return nil
@@ -359,7 +373,7 @@ func (o *origin) dialForWaiters() {
 		n = min(n, max(c.h2.Available(), 1))
 	}
 	if err != nil && o.dials > 0 {
-		n = min(n, streamsPerConn)
+		n = min(n, o.perConn)
 	}
 	for i, w := range o.waiters[:n] {
 		d := dialed{err: err}
@@ -427,7 +441,10 @@ func (o *origin) dial(ctx context.Context) (conn, error) {
 	if tc.ConnectionState().NegotiatedProtocol != "h2" {
 		return conn{h1: newConn1(o, tc, raw)}, nil
 	}
-	cc, err := h2.NewConn(tc, h2.Config{PingAfter: o.pool.cfg.PingAfter, PingLimit: o.pool.cfg.PingLimit, IdleAfter: idleLimit})
+	o.mu.Lock()
+	streams := o.perConn
+	o.mu.Unlock()
+	cc, err := h2.NewConn(tc, h2.Config{PingAfter: o.pool.cfg.PingAfter, PingLimit: o.pool.cfg.PingLimit, IdleAfter: idleLimit, Streams: streams})
 	if err != nil {
 		return conn{}, &DialError{Addr: o.addr, What: "HTTP/2 with", Err: err}
 	}

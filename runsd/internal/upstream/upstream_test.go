@@ -284,3 +284,52 @@ func TestDeadConnection(t *testing.T) {
 		t.Errorf("%d connections, want 2", len(conns))
 	}
 }
+
+// TestFewStreams: a stampede to a host that allows few streams to a connection is
+// served by as many connections as it takes.
+func TestFewStreams(t *testing.T) {
+	var arrived atomic.Int32
+	all := make(chan bool)
+	door := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if arrived.Add(1) == 100 {
+			close(all)
+		}
+		select { // all of them at once
+		case <-all:
+		case <-r.Context().Done():
+		}
+	}))
+	door.EnableHTTP2 = true
+	door.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 10}
+	door.StartTLS()
+	defer door.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(door.Certificate())
+	var conns atomic.Int32
+	p := upstream.New(upstream.Config{
+		TLS: &tls.Config{RootCAs: roots, ServerName: "example.com"},
+		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conns.Add(1)
+			return new(net.Dialer).DialContext(ctx, "tcp", door.Listener.Addr().String())
+		},
+	})
+	defer p.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			req, _ := http.NewRequestWithContext(ctx, "POST", "https://hello-1.us-east1.run.app/", nil)
+			resp, err := p.RoundTrip(req, []byte("taco"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			resp.Body.Close()
+		})
+	}
+	wg.Wait()
+	if n := conns.Load(); n < 10 || n > 20 {
+		t.Errorf("%d connections for 100 requests, 10 on each, want 10 or a few more", n)
+	}
+}
