@@ -66,7 +66,7 @@ func allKinds(t *testing.T, cfg http.HTTP2Config, resets bool) {
 	for i := range 10 {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(i), 1))
-			for j := range 20 {
+			for j := range 12 {
 				c := conn.Load()
 				if !c.Reserve() {
 					if resets && !c.Usable() {
