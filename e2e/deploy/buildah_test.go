@@ -66,15 +66,15 @@ var newBuilder = sync.OnceValues(func() (*builder, error) {
 	if out, err := download.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", download, err, out)
 	}
-	modules, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	env, err := exec.Command("go", "env", "GOROOT", "GOMODCACHE").Output()
 	if err != nil {
 		return nil, err
 	}
-	proxy := filepath.Join(strings.TrimSpace(string(modules)), "cache", "download")
+	goroot, modules, _ := strings.Cut(strings.TrimSpace(string(env)), "\n")
 	for name, text := range map[string]string{
 		"storage.conf": fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", b.dir+"/root", b.dir+"/run"),
 		"containers.conf": fmt.Sprintf("[containers]\nvolumes = [%q, %q]\n",
-			runtime.GOROOT()+":/usr/local/go:ro", proxy+":/modules:ro"),
+			goroot+":/usr/local/go:ro", filepath.Join(modules, "cache", "download")+":/modules:ro"),
 	} {
 		if err := os.WriteFile(filepath.Join(b.dir, name), []byte(text), 0o644); err != nil {
 			return nil, err
