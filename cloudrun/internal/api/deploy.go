@@ -85,32 +85,29 @@ type Deployment struct {
 // --image does where there is such a service, and returns when an instance does,
 // or with the reason why none does. What else was said of the service stays.
 func (s *Server) Deploy(ctx context.Context, d Deployment) error {
-	s.mu.Lock()
 	name, given := "", object{
 		"apiVersion": "serving.knative.dev/v1",
 		"kind":       "Service",
 		"metadata":   object{"name": d.Name},
 		"spec":       object{"template": object{"spec": object{"serviceAccountName": d.Account, "containers": []any{object{}}}}},
 	}
+	s.mu.Lock()
 	if old := s.services[d.Name]; old != nil {
 		name, given = d.Name, copied(old.Object).(object)
 	}
+	s.mu.Unlock()
 	template := child(child(given, "spec"), "template")
-	containers := child(template, "spec")["containers"].([]any)
+	c := child(template, "spec")["containers"].([]any)[0].(object)
 	// gcloud may have named the same image by its digest since.
-	c := containers[0].(object)
 	before, err := s.Images.Resolve(ctx, text(c, "image"))
 	if after, _ := s.Images.Resolve(ctx, d.Image); err != nil || after == nil || before.Digest != after.Digest {
 		c["image"] = d.Image
 		delete(child(template, "metadata"), "name")
 	}
-	svc, err := s.change(given, name, s.Developer)
+	svc, settled, err := s.begin(given, name, s.Developer)
 	if err != nil {
-		s.mu.Unlock()
 		return err
 	}
-	settled := svc.settled
-	s.mu.Unlock()
 	select {
 	case <-settled:
 	case <-ctx.Done():

@@ -205,14 +205,10 @@ func (s *Server) apply(c *call, name string) (any, error) {
 	if err := c.decode(&given); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	svc, err := s.change(given, name, c.caller.Email)
+	svc, settled, err := s.begin(given, name, c.caller.Email)
 	if err != nil {
-		s.mu.Unlock()
 		return nil, err
 	}
-	settled := svc.settled
-	s.mu.Unlock()
 	select {
 	case <-settled:
 	case <-time.After(s.patience):
@@ -221,6 +217,16 @@ func (s *Server) apply(c *call, name string) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.serviceJSON(svc), nil
+}
+
+// begin is change for who doesn't hold the lock; settled is closed at its end.
+func (s *Server) begin(given object, name, by string) (svc *service, settled <-chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if svc, err = s.change(given, name, by); err != nil {
+		return nil, nil, err
+	}
+	return svc, svc.settled, nil
 }
 
 // waitOperation holds the request until a service has settled.

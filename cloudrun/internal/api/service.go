@@ -124,6 +124,19 @@ func (s *Server) change(given object, name, by string) (*service, error) {
 	}
 	given = copied(given).(object)
 	delete(given, "status")
+	// What has another type than it should isn't to be taken for what isn't there.
+	var types struct {
+		Metadata struct {
+			Annotations map[string]string `json:"annotations"`
+			Labels      map[string]string `json:"labels"`
+		} `json:"metadata"`
+		Spec struct {
+			Template *template `json:"template"`
+		} `json:"spec"`
+	}
+	if err := convert(given, &types); err != nil {
+		return nil, invalid("the service: %v", err)
+	}
 	meta := child(given, "metadata")
 	metaName := text(meta, "name")
 	svc := s.services[metaName]
@@ -148,10 +161,10 @@ func (s *Server) change(given object, name, by string) (*service, error) {
 		return nil, err
 	}
 	spec := child(given, "spec")
-	template, ok := spec["template"].(object)
-	if !ok {
+	if types.Spec.Template == nil {
 		return nil, invalid("spec.template is required")
 	}
+	template := child(spec, "template")
 	s.setDefaults(template)
 	t, err := readTemplate(template)
 	if err != nil {
