@@ -50,6 +50,9 @@ func needBuildah(t *testing.T) *builder {
 type builder struct {
 	dir string
 	env []string
+
+	once sync.Once
+	err  error // of pairBuilt
 }
 
 var newBuilder = sync.OnceValues(func() (*builder, error) {
@@ -163,25 +166,37 @@ func (b *builder) buildah(args ...string) (string, error) {
 
 // build builds a folder's Dockerfile as an image, and returns what it told of that.
 // Builds run one at a time: they would want the same.
-func (b *builder) build(t *testing.T, folder, tag string, args ...string) string {
-	t.Helper()
+func (b *builder) build(folder, tag string, args ...string) (string, error) {
 	building.Lock()
 	defer building.Unlock()
-	out, err := b.buildah(append(append([]string{"build", "--layers=true", "--platform=linux/" + runtime.GOARCH, "--tag=" + tag}, args...), folder)...)
+	return b.buildah(append(append([]string{"build", "--layers=true", "--platform=linux/" + runtime.GOARCH, "--tag=" + tag}, args...), folder)...)
+}
+
+var building sync.Mutex
+
+func (b *builder) mustBuild(t *testing.T, folder, tag string, args ...string) string {
+	t.Helper()
+	out, err := b.build(folder, tag, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return out
 }
 
-var building sync.Mutex
-
-// pairBuilt builds both services' images, once: later builds of the same have all
-// they need in layers and caches.
+// pairBuilt builds both services' images as server:first and client:first, once:
+// later builds of the same have all they need in layers and caches.
 func (b *builder) pairBuilt(t *testing.T) {
 	t.Helper()
-	for _, target := range []string{"server", "client"} {
-		b.build(t, filepath.Join("..", ".."), target+":first", "--build-arg=build_target="+target)
+	b.once.Do(func() {
+		for _, target := range []string{"server", "client"} {
+			if _, err := b.build(filepath.Join("..", ".."), target+":first", "--build-arg=build_target="+target); err != nil {
+				b.err = err
+				return
+			}
+		}
+	})
+	if b.err != nil {
+		t.Fatal(b.err)
 	}
 }
 

@@ -16,29 +16,28 @@ func TestDockerfile(t *testing.T) {
 	t.Parallel()
 	b := needBuildah(t)
 	b.pairBuilt(t)
+	// Built elsewhere, at another time and with another cache they are the same.
+	here := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", here, "./runsd", "./client", "./server")
+	build.Dir = filepath.Join("..", "..")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", build, err, out)
+	}
 	for _, tt := range []struct {
 		target string
 		limit  int
 	}{{"client", 17_000_000}, {"server", 30_000_000}} {
 		tag := tt.target + ":first"
 		size := 0
-		for _, name := range []string{"/app", "/runsd"} {
+		for name, made := range map[string]string{"/app": tt.target, "/runsd": "runsd"} {
 			inImage := b.file(t, tag, name)
 			size += len(inImage)
-			// Built elsewhere, at another time and with another cache it is the same.
-			made := filepath.Join(t.TempDir(), "made")
-			command := map[string]string{"/app": "./" + tt.target, "/runsd": "./runsd"}[name]
-			build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", made, command)
-			build.Dir = filepath.Join("..", "..")
-			build.Env = append(os.Environ(), "CGO_ENABLED=0")
-			if out, err := build.CombinedOutput(); err != nil {
-				t.Fatalf("%s: %v\n%s", build, err, out)
-			}
-			here, err := os.ReadFile(made)
+			want, err := os.ReadFile(filepath.Join(here, made))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(inImage, here) {
+			if !bytes.Equal(inImage, want) {
 				t.Errorf("%s of %s isn't what is built here, bit for bit", name, tag)
 			}
 		}
@@ -69,7 +68,7 @@ func TestBuildArguments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b.build(t, filepath.Join("..", ".."), "client:args", "--layers=false",
+	b.mustBuild(t, filepath.Join("..", ".."), "client:args", "--layers=false",
 		"--build-arg=GO_IMAGE=localhost/other-go", "--build-arg=BASE_IMAGE=localhost/other-base", "--build-arg=user=root", "--build-arg=revision=abc")
 	config := b.config(t, "client:args")
 	if config.User != "root" || config.Labels["org.opencontainers.image.base.name"] != "localhost/other-base" || config.Labels["org.opencontainers.image.revision"] != "abc" {
@@ -89,7 +88,7 @@ func TestModuleLayer(t *testing.T) {
 	b.pairBuilt(t)
 	dir := checkout(t)
 	change(t, filepath.Join(dir, "client", "main.go"), "func main() {", "var _ = 1\n\nfunc main() {")
-	told := b.build(t, dir, "client:after")
+	told := b.mustBuild(t, dir, "client:after")
 	steps := strings.Split(told, "STEP ")
 	for what, cached := range map[string]bool{"go mod download": true, "COPY . .": false, "./runsd": false, "build_target\"": false} {
 		i := slices.IndexFunc(steps, func(s string) bool { return strings.Contains(s, what) })

@@ -368,6 +368,10 @@ func TestState(t *testing.T) {
 	before := p.gcloud("run", "services", "describe", "app", "--format=json")
 	unique := p.gcloud("iam", "service-accounts", "describe", account, "--format=value(uniqueId)")
 
+	second := p.do([]string{"XDG_RUNTIME_DIR=" + p.dir}, filepath.Join(bin, "cloudrun"), "up", "-empty", "-addr", "127.0.0.1:0", "-state", state)
+	if second.status != 1 || !strings.Contains(second.stderr, "another platform uses "+state) {
+		t.Errorf("a second platform with the same state: %d %s", second.status, second.stderr)
+	}
 	p.stop()
 	info, err := os.Stat(filepath.Join(state, "state.json"))
 	if err != nil || info.Mode().Perm() != 0o600 {

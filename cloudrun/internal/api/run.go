@@ -205,14 +205,10 @@ func (s *Server) apply(c *call, name string) (any, error) {
 	if err := c.decode(&given); err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	svc, err := s.change(given, name, c.caller.Email)
+	svc, settled, err := s.begin(given, name, c.caller.Email)
 	if err != nil {
-		s.mu.Unlock()
 		return nil, err
 	}
-	settled := svc.settled
-	s.mu.Unlock()
 	select {
 	case <-settled:
 	case <-time.After(s.patience):
@@ -221,6 +217,16 @@ func (s *Server) apply(c *call, name string) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.serviceJSON(svc), nil
+}
+
+// begin is change for who doesn't hold the lock; settled is closed at its end.
+func (s *Server) begin(given object, name, by string) (svc *service, settled <-chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if svc, err = s.change(given, name, by); err != nil {
+		return nil, nil, err
+	}
+	return svc, svc.settled, nil
 }
 
 // waitOperation holds the request until a service has settled.
@@ -296,8 +302,9 @@ func (s *Server) serviceJSON(svc *service) object {
 		"observedGeneration":        svc.Observed,
 		"conditions":                svc.Conditions,
 		"latestCreatedRevisionName": svc.LatestCreated,
-		"url":                       url,
-		"address":                   object{"url": url},
+	}
+	if urlsOf(svc.Object) != "" {
+		status["url"], status["address"] = url, object{"url": url}
 	}
 	if svc.LatestReady != "" {
 		status["latestReadyRevisionName"] = svc.LatestReady
@@ -313,6 +320,13 @@ func (s *Server) serviceJSON(svc *service) object {
 	}
 	o["status"] = status
 	return o
+}
+
+// urlsOf is what a service says of its URLs: nothing where they are disabled.
+func urlsOf(o object) string {
+	urls, _ := lookup(o, []string{"metadata", "annotations", "run.googleapis.com/urls"})
+	s, _ := urls.(string)
+	return s
 }
 
 // revisionJSON is a revision as the API shows it. It is called with the lock held.

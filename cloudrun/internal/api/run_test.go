@@ -121,6 +121,10 @@ func TestManifestRefused(t *testing.T) {
 		{"no image", manifest("taco", ""), "image"},
 		{"another project", strings.Replace(manifest("taco", "x"), `"local-project"`, `"real-project"`, 1), "real-project"},
 		{"a number that is a text", manifest("taco", "x", `spec "timeoutSeconds":"long"`), "timeoutSeconds"},
+		{"ports that are a text", manifest("taco", "x", `container "ports":"8080"`), "ports"},
+		{"resources that are a list", manifest("taco", "x", `container "resources":[1]`), "resources"},
+		{"annotations that are a number", manifest("taco", "x", `meta "annotations":7`), "annotations"},
+		{"a label that is a number", manifest("taco", "x", `meta "labels":{"a":7}`), "labels"},
 		{"concurrency", manifest("taco", "x", `spec "containerConcurrency":1001`), "1000"},
 		{"timeout", manifest("taco", "x", `spec "timeoutSeconds":3601`), "3600"},
 		{"reserved variable", manifest("taco", "x", `container "env":[{"name":"PORT","value":"1"}]`), "reserved"},
@@ -223,6 +227,48 @@ func TestOperation(t *testing.T) {
 		t.Errorf("the operation later: %v", got)
 	}
 	w.refused(404, "GET", runRegion, path+"x", "")
+}
+
+// Changes that come faster than they can be carried out follow each other, and none
+// seems to have failed meanwhile.
+func TestChangesFollowEachOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	w.s.patience = 0
+	image := w.serving("serve")
+	w.do(200, "POST", runRegion, servicesPath, manifest("taco", image))
+	var last object
+	for _, timeout := range []string{"10", "20", "30"} {
+		last = w.do(200, "PUT", runRegion, servicesPath+"/taco", manifest("taco", image, `spec "timeoutSeconds":`+timeout))
+	}
+	for {
+		now := w.do(200, "GET", runRegion, servicesPath+"/taco", "")
+		status, message := conditionOf(now, "Ready")
+		if status == "False" {
+			t.Fatalf("Ready is False: %s", message)
+		}
+		if status == "True" {
+			if at(now, "status", "observedGeneration") != 4.0 || at(now, "status", "latestReadyRevisionName") != at(last, "status", "latestCreatedRevisionName") {
+				t.Errorf("ready, and not as it was last told to be: %v", now["status"])
+			}
+			return
+		}
+	}
+}
+
+// Without its default URL a service says none.
+func TestDefaultURLDisabled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "")
+	made := w.do(200, "POST", runRegion, servicesPath, manifest("taco", w.serving("serve"), `meta "annotations":{"run.googleapis.com/default-url-disabled":"true","run.googleapis.com/invoker-iam-disabled":"true"}`))
+	if at(made, "status", "url") != nil || urlsOf(made) != "" {
+		t.Errorf("it says %v", made["status"])
+	}
+	rec := httptest.NewRecorder()
+	w.p.Door.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "https://taco-123456789012.us-central1.run.app/env", nil))
+	if rec.Code != 404 {
+		t.Errorf("the default URL answers %d", rec.Code)
+	}
 }
 
 // Old revisions go, with what they were made of, but for those that serve.

@@ -294,11 +294,12 @@ func TestEtagIsBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := base64.StdEncoding.Strict().DecodeString(set.Etag); err != nil {
-			t.Errorf("etag %q: %v", set.Etag, err)
+		b, err := base64.StdEncoding.Strict().DecodeString(set.Etag)
+		if err != nil {
+			t.Fatalf("etag %q: %v", set.Etag, err)
 		}
-		if _, err := d.SetPolicy(d.Service("us-central1", "taco"), iam.Policy{Etag: set.Etag}); err != nil {
-			t.Fatal(err)
+		if _, err := d.SetPolicy(d.Service("us-central1", "taco"), iam.Policy{Etag: base64.URLEncoding.EncodeToString(b)}); err != nil {
+			t.Error(err)
 		}
 	}
 }
