@@ -158,23 +158,23 @@ func (h *handler) submit(w http.ResponseWriter, r *http.Request) {
 
 // refuse puts what is wrong beside the fields it is about.
 func (p *page) refuse(status int, message string) {
-	const request = "EatTacoRequest."
-	text, ok := strings.CutPrefix(message, request)
-	if !ok || status != http.StatusBadRequest {
+	const field = "EatTacoRequest."
+	if status != http.StatusBadRequest || !strings.HasPrefix(message, field) {
 		p.Failure = message
 		return
 	}
-	for _, violation := range strings.Split(text, "; "+request) {
+	for _, text := range strings.Split(strings.TrimPrefix(message, field), "; "+field) {
+		where := &p.Failure
 		switch {
-		case strings.HasPrefix(violation, "Name"):
-			p.NameError = violation
-		case strings.HasPrefix(violation, "Tacos") && p.TacosError != "":
-			p.TacosError += "; " + violation
-		case strings.HasPrefix(violation, "Tacos"):
-			p.TacosError = violation
-		default:
-			p.Failure = message
+		case strings.HasPrefix(text, "Name"):
+			where = &p.NameError
+		case strings.HasPrefix(text, "Tacos"):
+			where = &p.TacosError
 		}
+		if *where != "" {
+			text = *where + "; " + text
+		}
+		*where = text
 	}
 }
 
