@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -173,6 +174,11 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 }
 
 func (u *unpacker) file(name string, h *tar.Header, content io.Reader) error {
+	// A process that is forked meanwhile would have the file open for writing until
+	// it executes something, and a container that starts it then fails with "text
+	// file busy" (https://go.dev/issue/22315).
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
