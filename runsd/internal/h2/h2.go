@@ -69,6 +69,13 @@ type NotHandledError struct{ Reason string }
 
 func (e *NotHandledError) Error() string { return "request not begun: " + e.Reason }
 
+// A LostError says that the connection ended before the answer did: whether the
+// request was handled isn't known.
+type LostError struct{ Err error }
+
+func (e *LostError) Error() string { return e.Err.Error() }
+func (e *LostError) Unwrap() error { return e.Err }
+
 var (
 	errClosed = errors.New("connection closed")
 	errIdle   = errors.New("connection idle")
@@ -221,7 +228,7 @@ func (c *Conn) fail(err error) {
 	c.window.Broadcast()
 	c.mu.Unlock()
 	for _, s := range streams {
-		s.fail(err)
+		s.fail(&LostError{err})
 	}
 	code := errNone
 	if ce, ok := errors.AsType[*connError](err); ok {

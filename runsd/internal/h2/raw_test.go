@@ -430,7 +430,7 @@ func TestReset(t *testing.T) {
 	p.head(3, false, ":status", "200")
 	p.WriteData(3, false, []byte("half"))
 	p.WriteRSTStream(3, http2.ErrCodeInternal)
-	if o := <-second; o.body != "half" || o.err == nil || !strings.Contains(o.err.Error(), "INTERNAL_ERROR") {
+	if o := <-second; o.body != "half" || o.err == nil || !strings.Contains(o.err.Error(), "INTERNAL_ERROR") || errors.As(o.err, new(*h2.LostError)) {
 		t.Errorf("begun: %+v", o)
 	}
 }
@@ -449,7 +449,7 @@ func TestConnectionLost(t *testing.T) {
 	if o := <-first; o.body != "half" || o.err == nil {
 		t.Errorf("begun: %+v", o)
 	}
-	if o := <-second; o.err == nil || errors.As(o.err, new(*h2.NotHandledError)) {
+	if o := <-second; !errors.As(o.err, new(*h2.LostError)) || errors.As(o.err, new(*h2.NotHandledError)) {
 		t.Errorf("without an answer: %+v", o)
 	}
 }

@@ -120,12 +120,13 @@ func (p *Pool) RoundTrip(req *http.Request, body []byte) (*http.Response, error)
 			req.Body = stream
 		}
 		var resp *http.Response
-		reused := true
+		lost := false // with a connection that was there before
 		switch {
 		case c.h2 != nil:
 			resp, err = c.h2.RoundTrip(req, body)
+			_, lost = errors.AsType[*h2.LostError](err)
 		case c.h1 != nil:
-			reused = c.h1.used
+			lost = c.h1.used
 			resp, err = c.h1.roundTrip(req, body)
 		default:
 			return p.stream1.RoundTrip(originForm(req))
@@ -137,7 +138,7 @@ func (p *Pool) RoundTrip(req *http.Request, body []byte) (*http.Response, error)
 		case stream != nil && (!notHandled(err) || !stream.leave()):
 			return nil, err
 		case notHandled(err):
-		case !reused || !idempotent(req):
+		case !lost || !idempotent(req):
 			return nil, err
 		}
 	}

@@ -333,3 +333,27 @@ func TestFewStreams(t *testing.T) {
 		t.Errorf("%d connections for 100 requests, 10 on each, want 10 or a few more", n)
 	}
 }
+
+// TestResetIsAnAnswer: a stream that the other end reset isn't tried again, as a
+// lost connection is: the service may fail so on purpose.
+func TestResetIsAnAnswer(t *testing.T) {
+	var requests atomic.Int32
+	door := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		requests.Add(1)
+		panic(http.ErrAbortHandler)
+	}))
+	door.EnableHTTP2 = true
+	door.StartTLS()
+	defer door.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(door.Certificate())
+	p := upstream.New(upstream.Config{TLS: &tls.Config{RootCAs: roots}})
+	defer p.Close()
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", door.URL, nil)
+	if _, err := p.RoundTrip(req, nil); err == nil {
+		t.Error("a reset was taken for an answer")
+	}
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
