@@ -148,11 +148,14 @@ func TestLogFilter(t *testing.T) {
 func TestRequestLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "")
-	w.do(200, "POST", runRegion, servicesPath, manifest("taco", w.serving("serve")))
+	made := w.do(200, "POST", runRegion, servicesPath, manifest("taco", w.serving("serve")))
+	if status, message := conditionOf(made, "Ready"); status != "True" {
+		t.Fatalf("Ready is %s: %s", status, message)
+	}
 	w.p.Door.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://taco.localhost/env?x=1", nil))
 	found := w.do(200, "POST", "logging.googleapis.com", "/v2/entries:list", `{"filter":"logName:requests AND httpRequest.status=403 AND severity=WARNING"}`)["entries"].([]any)
 	if len(found) != 1 || at(found[0].(object), "httpRequest", "requestUrl") != "http://taco.localhost/env?x=1" || !strings.Contains(found[0].(object)["textPayload"].(string), "private") {
-		t.Errorf("found %v", found)
+		t.Errorf("found %v of %+v", found, w.p.Requests.Entries(nil))
 	}
 }
 

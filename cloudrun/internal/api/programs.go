@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // Programs is images that nobody built: programs of this machine, in an empty file
@@ -61,6 +62,11 @@ func (p *Programs) keep(file string) (name string, err error) {
 		return "", err
 	}
 	defer in.Close()
+	// A process that is forked meanwhile would have the copy open for writing until
+	// it executes something, and a container that starts the copy then fails with
+	// "text file busy" (https://go.dev/issue/22315).
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	out, err := os.CreateTemp(p.dir, ".new-*")
 	if err != nil {
 		return "", err
