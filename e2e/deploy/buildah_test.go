@@ -72,7 +72,9 @@ var newBuilder = sync.OnceValues(func() (*builder, error) {
 	}
 	goroot, modules, _ := strings.Cut(strings.TrimSpace(string(env)), "\n")
 	for name, text := range map[string]string{
-		"storage.conf": fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", b.dir+"/root", b.dir+"/run"),
+		// With --platform buildah asks for newer images than those that are here.
+		"registries.conf": "[[registry]]\nlocation = \"docker.io\"\nblocked = true\n[[registry]]\nlocation = \"gcr.io\"\nblocked = true\n",
+		"storage.conf":    fmt.Sprintf("[storage]\ndriver = \"vfs\"\ngraphroot = %q\nrunroot = %q\n", b.dir+"/root", b.dir+"/run"),
 		"containers.conf": fmt.Sprintf("[containers]\nvolumes = [%q, %q]\n",
 			goroot+":/usr/local/go:ro", filepath.Join(modules, "cache", "download")+":/modules:ro"),
 	} {
@@ -82,6 +84,7 @@ var newBuilder = sync.OnceValues(func() (*builder, error) {
 	}
 	b.env = []string{
 		"CONTAINERS_STORAGE_CONF=" + b.dir + "/storage.conf", "CONTAINERS_CONF=" + b.dir + "/containers.conf",
+		"CONTAINERS_REGISTRIES_CONF=" + b.dir + "/registries.conf",
 		"BUILDAH_ISOLATION=chroot", "TMPDIR=" + b.dir + "/tmp",
 	}
 	shell, err := shellFiles()
