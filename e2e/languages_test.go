@@ -1,0 +1,369 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// languages is where the programs are that call services from other languages.
+const languages = "testdata/languages"
+
+// needTool returns the path of a tool. A test is skipped where there is none; CI
+// has to have it.
+func needTool(t *testing.T, name, howToGet string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err == nil {
+		return path
+	}
+	reason := fmt.Sprintf("there is no %s: %s", name, howToGet)
+	if os.Getenv("CI") != "" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+	return ""
+}
+
+func needNode(t *testing.T) string {
+	t.Helper()
+	return needTool(t, "node", "apt-get install nodejs")
+}
+
+// npmTool is a tool of the package-lock.json of the languages.
+func npmTool(t *testing.T, name string) string {
+	t.Helper()
+	return needTool(t, filepath.Join(languages, "node_modules/.bin", name), "npm ci --prefix e2e/"+languages)
+}
+
+// cases is how many calls of each method go through each language.
+const cases = 25
+
+// torture builds the server of the torture definition, once.
+var torture = sync.OnceValues(func() (string, error) {
+	noteSources("../oto/testdata/torture", "../oto/testdata/roundtrip")
+	args := []string{"build", "-o", bin + string(filepath.Separator)}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "github.com/pacedotdev/oto/testdata/torture")...)
+	build.Dir = ".."
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", build, err, out)
+	}
+	return filepath.Join(bin, "torture"), nil
+})
+
+// startTorture runs the torture server and returns the URL that its services are
+// below.
+func startTorture(t *testing.T) string {
+	t.Helper()
+	file, err := torture()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(file)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close() // with which it ends
+		cmd.Wait()
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("torture says no URL: %v\n%s", err, &stderr)
+	}
+	return strings.TrimSpace(line)
+}
+
+// A tester is what the programs in other languages talk to: a server that holds
+// what they send against encoding/json, and has all sorts of trouble.
+type tester struct {
+	*httptest.Server
+	t     *testing.T
+	lines []string // cases as JSON
+	cases []wireCase
+
+	mu     sync.Mutex
+	echoed map[int]bool
+	conns  map[net.Conn]http.ConnState
+}
+
+// wireCase is a call whose answer is known.
+type wireCase struct{ Service, Method, JSON string }
+
+// startTester starts a tester in front of a tacoserver.
+func startTester(t *testing.T, taco string) *tester {
+	t.Helper()
+	tortureURL := startTorture(t)
+	file, _ := torture()
+	out, err := exec.CommandContext(t.Context(), file, "-cases", strconv.Itoa(cases)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &tester{t: t, lines: strings.Split(strings.TrimSpace(string(out)), "\n"), echoed: make(map[int]bool), conns: make(map[net.Conn]http.ConnState)}
+	for _, line := range s.lines {
+		var c wireCase
+		if err := json.Unmarshal([]byte(line), &c); err != nil {
+			t.Fatal(err)
+		}
+		s.cases = append(s.cases, c)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /cases", func(w http.ResponseWriter, _ *http.Request) { w.Write(out) })
+	mux.HandleFunc("POST /answer/{call}", func(w http.ResponseWriter, r *http.Request) {
+		if _, c, ok := s.caseOf(r); ok {
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, c.JSON)
+		}
+	})
+	toTorture := proxyTo(t, tortureURL)
+	toTorture.ModifyResponse = s.hold
+	mux.Handle("/echo/", http.StripPrefix("/echo", toTorture))
+	mux.Handle("/torture/", http.StripPrefix("/torture", proxyTo(t, tortureURL)))
+	mux.Handle("/oto/", proxyTo(t, taco))
+	mux.Handle("/trouble/", http.StripPrefix("/trouble", trouble()))
+	mux.HandleFunc("GET /close", s.closeIdle)
+	s.Server = httptest.NewUnstartedServer(mux)
+	s.Config.ConnState = func(c net.Conn, state http.ConnState) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.conns[c] = state
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func proxyTo(t *testing.T, to string) *httputil.ReverseProxy {
+	t.Helper()
+	target, err := url.Parse(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Header.Del("Accept-Encoding") // so that what comes is unpacked
+	}}
+}
+
+// closeIdle ends the connections on which no request is, before it answers.
+func (s *tester) closeIdle(http.ResponseWriter, *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c, state := range s.conns {
+		if state == http.StateIdle {
+			c.Close()
+		}
+	}
+}
+
+// caseOf returns the case that a request is of.
+func (s *tester) caseOf(r *http.Request) (int, wireCase, bool) {
+	i, err := strconv.Atoi(r.Header.Get("X-Case"))
+	if err != nil || i < 0 || i >= len(s.cases) || !strings.HasSuffix(r.URL.Path, "/"+s.cases[i].Service+"."+s.cases[i].Method) {
+		s.t.Errorf("%s isn't of case %q", r.URL.Path, r.Header.Get("X-Case"))
+		return 0, wireCase{}, false
+	}
+	return i, s.cases[i], true
+}
+
+// hold holds what comes back of a case against it: it was decoded from what the
+// program sent, and encoded by encoding/json.
+func (s *tester) hold(response *http.Response) error {
+	i, c, ok := s.caseOf(response.Request)
+	if !ok {
+		return nil
+	}
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	response.Body = io.NopCloser(bytes.NewReader(text))
+	if string(text) != c.JSON {
+		s.t.Errorf("%s.%s: what was sent is %s to Go\nwant %s", c.Service, c.Method, text, c.JSON)
+	}
+	s.mu.Lock()
+	s.echoed[i] = true
+	s.mu.Unlock()
+	return nil
+}
+
+// done checks that a program has sent all cases, and says so.
+func (s *tester) done(said string) {
+	s.t.Helper()
+	if strings.TrimSpace(said) != strconv.Itoa(len(s.cases)) || len(s.echoed) != len(s.cases) || len(s.cases) < 20*cases {
+		s.t.Errorf("it says %q; %d of %d cases came through", said, len(s.echoed), len(s.cases))
+	}
+	if s.t.Failed() {
+		return
+	}
+	s.t.Logf("%d calls round-tripped", len(s.cases))
+}
+
+// trouble answers as a service shouldn't, each path in its own way.
+func trouble() http.Handler {
+	mux := http.NewServeMux()
+	for path, answer := range map[string]struct {
+		status            int
+		contentType, text string
+	}{
+		"html502":  {502, "text/html", "<h1>Bad Gateway</h1>"},
+		"html200":  {200, "text/html", "<h1>Bad Gateway</h1>"},
+		"json404":  {404, "application/json", "{}"},
+		"error200": {200, "application/json", `{"tacoConsumptionStatus":"","error":"ate too much"}`},
+		"error503": {503, "application/json", `{"error":"not now","code":"unavailable"}`},
+		"wrong":    {200, "application/json", `{"tacoConsumptionStatus":12}`},
+	} {
+		mux.HandleFunc("POST /"+path+"/", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", answer.contentType)
+			w.WriteHeader(answer.status)
+			io.WriteString(w, answer.text)
+		})
+	}
+	mux.HandleFunc("POST /empty/", func(w http.ResponseWriter, _ *http.Request) { w.Header()["Content-Type"] = nil })
+	mux.HandleFunc("POST /redirect/", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "/trouble/moved")
+		w.WriteHeader(http.StatusFound)
+	})
+	mux.HandleFunc("/moved", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"tacoConsumptionStatus":"by GET, which calls nothing"}`)
+	})
+	mux.HandleFunc("POST /cut/", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		io.WriteString(w, `{"taco`)
+	})
+	mux.HandleFunc("POST /headers/", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"tacoConsumptionStatus":%q}`, r.Header.Get("X-Hook")+", "+r.Header.Get("X-Both"))
+	})
+	mux.HandleFunc("POST /connection/", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"tacoConsumptionStatus":%q}`, r.RemoteAddr)
+	})
+	mux.HandleFunc("POST /slow/", func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	})
+	mux.HandleFunc("POST /drip/", func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, "{")
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	return mux
+}
+
+// runProgram runs a program in another language and returns what it prints.
+func runProgram(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = dir
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s%s", cmd, err, out, &stderr)
+	}
+	return string(out)
+}
+
+// compileTypeScript compiles a program by its configuration, which is strict, and
+// returns the folder it is in then.
+func compileTypeScript(t *testing.T, config string) string {
+	t.Helper()
+	noteSources(languages, "../oto/testdata/torture/client.ts", "../generated/client.ts")
+	tsc := npmTool(t, "tsc")
+	out := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), needNode(t), tsc, "-p", config, "--outDir", out)
+	cmd.Dir = languages
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, text)
+	}
+	if err := os.WriteFile(filepath.Join(out, "package.json"), []byte(`{"type":"module"}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// The TypeScript clients, compiled with all that is strict, call tacoserver from
+// Node, tell trouble, and bring the edges of all types there and back.
+func TestTypeScriptInNode(t *testing.T) {
+	out := compileTypeScript(t, "tsconfig.json")
+	taco := start(t, "server")
+	s := startTester(t, taco.URL)
+	s.done(runProgram(t, filepath.Join(out, "e2e", languages), needNode(t), "node.js", taco.URL+"/oto/", s.URL))
+}
+
+// python returns a Python that the client is for.
+func python(t *testing.T) string {
+	t.Helper()
+	file := needTool(t, "python3", "apt-get install python3")
+	if err := exec.Command(file, "-c", "import sys; sys.exit(sys.version_info < (3, 11))").Run(); err != nil {
+		t.Skip("python3 is older than 3.11")
+	}
+	return file
+}
+
+// pythonProgram puts the Python clients beside the program that uses them.
+func pythonProgram(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for from, to := range map[string]string{
+		"../generated/client.py":             "tacos.py",
+		"../oto/testdata/torture/client.py":  "torture.py",
+		filepath.Join(languages, "check.py"): "check.py",
+	} {
+		text, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, to), text, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// The Python clients call tacoserver, tell trouble, keep their connections, and
+// bring the edges of all types there and back.
+func TestPython(t *testing.T) {
+	file := python(t)
+	taco := start(t, "server")
+	s := startTester(t, taco.URL)
+	s.done(runProgram(t, pythonProgram(t), file, "check.py", taco.URL+"/oto/", s.URL))
+}
+
+// mypy finds nothing to say about the Python clients, nor about a program that
+// uses them.
+func TestPythonTypes(t *testing.T) {
+	mypy := needTool(t, "mypy", "apt-get install mypy")
+	dir := pythonProgram(t)
+	runProgram(t, dir, mypy, "--strict", "--python-version=3.11", "--cache-dir="+filepath.Join(dir, "cache"), "check.py", "tacos.py", "torture.py")
+}
