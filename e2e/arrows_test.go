@@ -62,7 +62,7 @@ var rooms = []room{
 	{name: oto + "/render/...", may: []string{oto + "/parser", "*"}},
 	{name: oto + "/otohttp/..."},
 	{name: oto + "/templates/..."},
-	{name: oto, may: []string{oto + "/parser", oto + "/render", oto + "/templates", "*"}},
+	{name: oto, may: []string{oto + "/parser", oto + "/render", oto + "/templates", "*"}, inTests: []string{oto + "/otohttp", oto + "/testdata/..."}},
 }
 
 // A listed is a package as go list describes it.

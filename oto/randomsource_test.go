@@ -153,7 +153,8 @@ func (g *generator) named() {
 		g.values = append(g.values, name)
 	}
 	if g.chance(2) {
-		g.line("\n// Page is generic.\ntype Page[T any] struct {\n\tItems []T %s\n\tMore *Page[T] %s\n}", g.tag("Items", ""), g.tag("More", ",omitempty"))
+		g.line("\n// Page is generic.\ntype Page[T any] struct {\n\tItems []T %s\n\tMore *Page[T] %s\n\tMeta struct{ First []T %s }\n}",
+			g.tag("Items", ""), g.tag("More", ",omitempty"), g.tag("First", ""))
 		g.line("\ntype Pages[T any] = map[string]Page[T]")
 		arg := g.pick(g.values...)
 		g.values = append(g.values, "Page[string]", "Page["+arg+"]", "*Page["+arg+"]", "Pages["+arg+"]", "Page[Page[bool]]")

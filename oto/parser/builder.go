@@ -41,6 +41,7 @@ type builder struct {
 type service struct {
 	Service
 	ignored bool
+	generic bool
 	uses
 	pos     token.Pos
 	methods []signature // of Methods
@@ -193,6 +194,9 @@ func (b *builder) addService(pkg *packages.Package, declared *types.TypeName, t 
 		},
 		ignored: slices.Contains(b.parser.ExcludeInterfaces, declared.Name()),
 		pos:     declared.Pos(),
+	}
+	if named, ok := declared.Type().(*types.Named); ok {
+		s.generic = named.TypeParams().Len() > 0
 	}
 	for method := range t.Methods() {
 		at := method.Pos()

@@ -78,6 +78,9 @@ func (c *constraintReader) take(key string, value any) string {
 	return c.takeEnum(value)
 }
 
+// units are what the lengths of kinds count.
+var units = map[string]string{KindString: "characters", KindBytes: "bytes", KindList: "items", KindMap: "entries"}
+
 func (c *constraintReader) takeBound(key string, value any) string {
 	t := c.field.Type.Wire
 	number, ok := value.(json.Number)
@@ -85,13 +88,14 @@ func (c *constraintReader) takeBound(key string, value any) string {
 		return "want a number"
 	}
 	bound := number.String()
-	switch c.kind {
-	case KindString, KindBytes, KindList, KindMap:
+	unit, long := units[c.kind]
+	switch {
+	case long:
 		if n, err := strconv.ParseInt(bound, 10, 32); err != nil || n < 0 {
 			return bound + " is no length: want a number from 0 without fraction"
 		}
-		c.c.Length = true
-	case KindInt, KindFloat, KindDuration:
+		c.c.Length, c.c.Unit = true, unit
+	case c.kind == KindInt, c.kind == KindFloat, c.kind == KindDuration:
 		if !holds(t, bound) {
 			return bound + " is no " + typeName(t.typ)
 		}

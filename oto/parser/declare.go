@@ -59,7 +59,7 @@ func (r *resolver) declare(t *types.Named, at site) *Type {
 	}
 	if s, ok := t.Underlying().(*types.Struct); ok {
 		d.Kind = KindObject
-		r.addFields(d, s, level{owner: obj, camel: own, site: below})
+		r.addFields(d, s, levelOf(t, own, below))
 		return d
 	}
 	if own {
@@ -67,7 +67,7 @@ func (r *resolver) declare(t *types.Named, at site) *Type {
 	}
 	d.Underlying = r.ref(t.Underlying(), below)
 	d.Kind = d.Underlying.Kind
-	if d.Metadata["enum"] != false && (d.Kind == KindString || d.Kind == KindInt) {
+	if _, ok := t.Underlying().(*types.Basic); ok {
 		r.addValues(d, obj)
 	}
 	return d
@@ -81,7 +81,7 @@ func (r *resolver) declareAnonymous(s *types.Struct, at site) *Type {
 	}
 	d := &Type{
 		ID:       at.id,
-		GoName:   at.name,
+		GoName:   at.words,
 		Imported: at.inside,
 		Kind:     KindObject,
 		Fields:   []Field{},
@@ -91,7 +91,7 @@ func (r *resolver) declareAnonymous(s *types.Struct, at site) *Type {
 		typ:      s,
 	}
 	r.add(d)
-	r.addFields(d, s, level{camel: at.foreign == "", site: at})
+	r.addFields(d, s, level{structName: at.structName, camel: at.foreign == "", site: at})
 	return d
 }
 
@@ -135,7 +135,7 @@ func cutInternal(p string) (root, rest string, internal bool) {
 // level is one struct whose fields are looked at: that of a type, or one that is
 // embedded in it.
 type level struct {
-	owner *types.TypeName // nil for an anonymous one
+	structName
 	// camel says that fields without a name in their tag get one in camel case,
 	// as copies of the definition's own types have it.
 	camel bool
@@ -145,6 +145,22 @@ type level struct {
 	path     []step
 	index    []int
 	optional bool
+}
+
+// structName says what a struct, or one without a name in it, is called.
+type structName struct {
+	id    string // of its Type
+	words string // in one word: PageOfTaco
+	key   string // in its source: Page, and Page.Field for one without a name
+}
+
+// field is what a struct without a name is called that a field has.
+func (n structName) field(name string) structName {
+	return structName{id: n.id + "." + name, words: n.words + upper(name), key: n.key + "." + name}
+}
+
+func levelOf(t *types.Named, camel bool, at site) level {
+	return level{structName: structName{id: typeID(t), words: wordsOf(t), key: t.Obj().Name()}, camel: camel, site: at}
 }
 
 // member is a field of a struct as it is declared.
@@ -172,13 +188,13 @@ func (r *resolver) members(s *types.Struct, l level) []member {
 		if !v.Exported() && embedded == nil {
 			continue
 		}
-		at := l.fieldSite(r, v)
+		at := l.fieldSite(v)
 		m := member{Field: Field{Name: v.Name(), NameLowerCamel: CamelizeDown(v.Name()), Tag: s.Tag(i)}}
-		group := r.docOf(v, l.memberKey(v))
+		group := r.docOf(v, at.key)
 		doc := r.b.comment(group)
 		m.Comment, m.Doc, m.Metadata, m.Example = doc.text, doc.doc, doc.metadata, doc.metadata["example"]
 		named := m.setTag(s.Tag(i), l.camel)
-		m.pos, m.constrained = at.pos, l.constrains(r)
+		m.pos, m.constrained = at.pos, r.b.inModule(v.Pkg().Path())
 		if m.constrained && len(m.Metadata) > 0 {
 			m.exact = exactMetadata(group.Text())
 		}
@@ -188,15 +204,8 @@ func (r *resolver) members(s *types.Struct, l level) []member {
 			if !v.Exported() && pointers > 0 && l.camel {
 				r.fault(at, "*%s can't be embedded: encoding/json can't set a pointer to a type that isn't exported", typeName(under))
 			}
-			m.level = level{camel: l.camel, site: at, optional: l.optional || pointers > 0}
-			if named, ok := unalias(under).(*types.Named); ok {
-				m.level.owner = named.Obj()
-				m.level.camel = l.camel && !r.b.foreign(named.Obj())
-				if l.camel && r.b.foreign(named.Obj()) {
-					m.level.site.asDeclared, m.level.site.inside = named.TypeArgs().Len() == 0, true
-					m.level.site.foreign = typeName(named)
-				}
-			}
+			m.level = r.embeddedLevel(unalias(under), l, at)
+			m.level.optional = l.optional || pointers > 0
 		}
 		if m.JSONName == "" && !m.Embedded {
 			// What doesn't travel may be of any type, and stays if Go can write it.
@@ -209,11 +218,29 @@ func (r *resolver) members(s *types.Struct, l level) []member {
 		} else {
 			m.Type.Wire = r.ref(v.Type(), at)
 		}
+		if named, ok := unalias(under).(*types.Named); ok && l.camel && m.OmitsZero && !r.b.foreign(named.Obj()) && ownKind(named) == "" && hasIsZero(named) {
+			r.fault(at, "omitzero: %s has its own IsZero, and the copy of it has no methods: use omitempty, with a pointer for a struct", typeName(named))
+		}
 		m.quote()
 		m.Optional = l.optional || m.OmitsZero || m.OmitsEmpty && canBeEmpty(v.Type())
 		all = append(all, m)
 	}
 	return all
+}
+
+// embeddedLevel is that of a struct embedded in one of l: if that is of the
+// definition, this one needn't be.
+func (r *resolver) embeddedLevel(t types.Type, l level, at site) level {
+	named, ok := t.(*types.Named)
+	if !ok { // an alias of a struct without a name
+		return level{structName: at.structName, camel: l.camel, site: at}
+	}
+	camel := l.camel && !r.b.foreign(named.Obj())
+	if l.camel && !camel {
+		at.asDeclared, at.inside = named.TypeArgs().Len() == 0, true
+		at.foreign = typeName(t)
+	}
+	return levelOf(named, camel, at)
 }
 
 // canBeEmpty says whether omitempty has an effect on values of t.
@@ -241,38 +268,16 @@ func (b *builder) writable(t types.Type) bool {
 }
 
 // fieldSite is where the type of a field of l is used.
-func (l level) fieldSite(r *resolver, v *types.Var) site {
+func (l level) fieldSite(v *types.Var) site {
 	at := l.site
 	at.signature = false
-	if l.owner != nil {
-		at.id = l.owner.Pkg().Path() + "." + l.owner.Name() + "." + v.Name()
-		at.name = l.owner.Name() + upper(v.Name())
-	} else {
-		at.id += "." + v.Name()
-		at.name += upper(v.Name())
-	}
-	switch {
-	case at.foreign == "":
+	at.structName = l.field(v.Name())
+	if at.foreign == "" {
 		at.pos = v.Pos()
-	case l.owner != nil:
-		at.foreign = l.owner.Pkg().Name() + "." + l.owner.Name() + "." + v.Name()
-	default:
-		at.foreign += "." + v.Name()
+	} else {
+		at.foreign = v.Pkg().Name() + "." + at.key
 	}
 	return at
-}
-
-// constrains says whether the metadata of l's fields are constraints: they are
-// where the definition, or another package of its module, says so.
-func (l level) constrains(r *resolver) bool {
-	return l.owner == nil && l.site.foreign == "" || l.owner != nil && r.b.inModule(l.owner.Pkg().Path())
-}
-
-func (l level) memberKey(v *types.Var) string {
-	if l.owner == nil {
-		return v.Name()
-	}
-	return l.owner.Name() + "." + v.Name()
 }
 
 func upper(s string) string { return mapFirst(s, unicode.ToUpper) }
@@ -308,10 +313,9 @@ func (r *resolver) addFields(d *Type, s *types.Struct, top level) {
 	type next struct {
 		s *types.Struct
 		level
-		id    string // an instance of a generic type isn't one by its pointer
 		times int
 	}
-	for round := []next{{s: s, level: top, id: typeID(d.typ), times: 1}}; len(round) > 0; {
+	for round := []next{{s: s, level: top, times: 1}}; len(round) > 0; {
 		var following []next
 		for _, n := range round {
 			if visited[n.id] {
@@ -319,7 +323,7 @@ func (r *resolver) addFields(d *Type, s *types.Struct, top level) {
 			}
 			visited[n.id] = true
 			for i, m := range r.members(n.s, n.level) {
-				if n.index == nil && len(n.path) == 0 {
+				if n.index == nil {
 					d.Members = append(d.Members, m.Field)
 				}
 				index := append(slices.Clip(n.index), i)
@@ -328,12 +332,11 @@ func (r *resolver) addFields(d *Type, s *types.Struct, top level) {
 					l := m.level
 					l.index = index
 					l.path = append(slices.Clip(n.path), step{ref: m.Type.Wire})
-					id := typeID(pointee(m.Type.Wire.typ))
-					if j := slices.IndexFunc(following, func(f next) bool { return f.id == id }); j >= 0 {
+					if j := slices.IndexFunc(following, func(f next) bool { return f.id == l.id }); j >= 0 {
 						following[j].times++
 						continue
 					}
-					following = append(following, next{s: m.embedded, level: l, id: id, times: n.times})
+					following = append(following, next{s: m.embedded, level: l, times: 1})
 				case m.JSONName != "":
 					m.path = n.path
 					m.Optional = m.Optional || n.optional
@@ -379,7 +382,8 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// addValues makes d an enum if its package has constants of it.
+// addValues notes the constants of d. Text and integers are an enum then, unless
+// the type's comment says otherwise.
 func (r *resolver) addValues(d *Type, obj *types.TypeName) {
 	if r.b.foreign(obj) && !r.b.inModule(obj.Pkg().Path()) {
 		return // the library's numbers are often flags, or open
@@ -399,7 +403,9 @@ func (r *resolver) addValues(d *Type, obj *types.TypeName) {
 		x, y := r.b.position(a.Pos()), r.b.position(b.Pos())
 		return cmp.Or(strings.Compare(x.Filename, y.Filename), cmp.Compare(x.Line, y.Line), cmp.Compare(x.Column, y.Column))
 	})
-	d.Kind = KindEnum
+	if d.Metadata["enum"] != false && (d.Kind == KindString || d.Kind == KindInt) {
+		d.Kind = KindEnum
+	}
 	for _, c := range constants {
 		doc := r.b.comment(r.docOf(c, c.Name()))
 		v := EnumValue{GoName: c.Name(), Value: constantValue(c.Val()), Comment: doc.text, Doc: doc.doc}
@@ -410,8 +416,14 @@ func (r *resolver) addValues(d *Type, obj *types.TypeName) {
 }
 
 func constantValue(v constant.Value) any {
-	if v.Kind() == constant.String {
+	switch v.Kind() {
+	case constant.String:
 		return constant.StringVal(v)
+	case constant.Bool:
+		return constant.BoolVal(v)
+	case constant.Float:
+		f, _ := constant.Float64Val(v)
+		return f
 	}
 	if i, exact := constant.Int64Val(v); exact {
 		return i

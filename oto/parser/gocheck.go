@@ -70,8 +70,21 @@ func (f *GoFile) CheckedTypes() []Type {
 	return slices.DeleteFunc(slices.Clone(f.def.Types), func(t Type) bool { return !reached[t.Name] })
 }
 
+// nameChecks names the functions that check, and the patterns they need.
+func (f *GoFile) nameChecks() {
+	for _, t := range f.CheckedTypes() {
+		f.names[t.Name] = unique(f.taken, "check"+upper(f.Ident(t.Name)), t.PackageName)
+		for _, field := range t.Fields {
+			if field.Constraints.Pattern != "" {
+				name := mapFirst(f.Ident(t.Name), unicode.ToLower) + field.Name + "Pattern"
+				f.names[t.Name+"."+field.Name] = unique(f.taken, name, t.PackageName)
+			}
+		}
+	}
+}
+
 // CheckFunc is the name of the function that checks values of a type.
-func (f *GoFile) CheckFunc(t Type) string { return "check" + upper(f.Ident(t.Name)) }
+func (f *GoFile) CheckFunc(t Type) string { return f.names[t.Name] }
 
 // GoPattern is a pattern that a field's text has to match.
 type GoPattern struct {
@@ -100,9 +113,7 @@ func (f *GoFile) Patterns() []GoPattern {
 	return patterns
 }
 
-func (f *GoFile) patternName(t Type, field Field) string {
-	return mapFirst(f.Ident(t.Name), unicode.ToLower) + field.Name + "Pattern"
-}
+func (f *GoFile) patternName(t Type, field Field) string { return f.names[t.Name+"."+field.Name] }
 
 // CheckBody is the body of the function that checks the value r points to and
 // notes in v what is wrong with it.
@@ -252,34 +263,18 @@ func lengthConditions(cons Constraints, t *TypeRef, value string) []condition {
 	if !cons.Length {
 		return nil
 	}
-	length, unit := "len("+value+")", "items"
-	switch valueKind(t) {
-	case KindString:
-		length, unit = "utf8.RuneCountInString("+asString(t, value)+")", "characters"
-	case KindBytes:
-		unit = "bytes"
-	case KindMap:
-		unit = "entries"
+	length := "len(" + value + ")"
+	if valueKind(t) == KindString {
+		length = "utf8.RuneCountInString(" + asString(t, value) + ")"
 	}
 	var all []condition
 	if cons.Min != "" && cons.Min != "0" {
-		all = append(all, condition{length + " < " + cons.Min, "must have at least " + countOf(cons.Min, unit)})
+		all = append(all, condition{length + " < " + cons.Min, "must have at least " + cons.bound(cons.Min)})
 	}
 	if cons.Max != "" {
-		all = append(all, condition{length + " > " + cons.Max, "must have at most " + countOf(cons.Max, unit)})
+		all = append(all, condition{length + " > " + cons.Max, "must have at most " + cons.bound(cons.Max)})
 	}
 	return all
-}
-
-// countOf is a number of things: 1 item, 2 items.
-func countOf(n, unit string) string {
-	if n != "1" {
-		return n + " " + unit
-	}
-	if unit == "entries" {
-		return "1 entry"
-	}
-	return n + " " + strings.TrimSuffix(unit, "s")
 }
 
 // valueConditions are the constraints of a number or text, or of each in a list.

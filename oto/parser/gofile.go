@@ -18,14 +18,17 @@ type GoFile struct {
 	imports map[string]string
 	own     []string // paths that the template itself imports
 	byID    map[string]*Type
-	checks  map[string]bool // by Name: whether something below a type is to be checked
+	// names are what the file calls functions and variables of its own, by what
+	// they are for.
+	names  map[string]string
+	checks map[string]bool // by Name: whether something below a type is to be checked
 }
 
 // GoFile returns the definition for a Go file whose template has the names of
 // its own, separated by spaces, and imports of its own. In names, * stands for
 // each service: New* are the functions that make clients.
 func (d *Definition) GoFile(names string, imports ...string) *GoFile {
-	f := &GoFile{def: d, imports: make(map[string]string), byID: make(map[string]*Type)}
+	f := &GoFile{def: d, imports: make(map[string]string), byID: make(map[string]*Type), names: make(map[string]string)}
 	if d.HasMethods() {
 		f.own = imports
 	}
@@ -62,6 +65,7 @@ func (d *Definition) GoFile(names string, imports ...string) *GoFile {
 	}
 	f.nameImports()
 	f.checks = d.checked()
+	f.nameChecks()
 	return f
 }
 

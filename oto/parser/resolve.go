@@ -38,8 +38,8 @@ type site struct {
 	// foreign is the way from there into types of other packages, such as
 	// ext.Thing.Conn; empty in the definition's own.
 	foreign string
-	// id and name are what an anonymous struct found here is called.
-	id, name string
+	// structName is what a struct without a name is called here.
+	structName
 	// signature says that this is what a method takes or returns.
 	signature bool
 	// asDeclared says that the definition's own types are used here as their
@@ -306,6 +306,14 @@ func isBytes(t types.Type) bool {
 }
 
 func isError(t types.Type) bool { return types.Identical(t, types.Universe.Lookup("error").Type()) }
+
+// hasIsZero says whether t has the method that omitzero asks.
+func hasIsZero(t types.Type) bool {
+	method, _, _ := types.LookupFieldOrMethod(t, true, nil, "IsZero")
+	f, ok := method.(*types.Func)
+	return ok && f.Signature().Params().Len() == 0 && f.Signature().Results().Len() == 1 &&
+		types.Identical(f.Signature().Results().At(0).Type(), types.Typ[types.Bool])
+}
 
 // onlyMarshals says whether an interface has methods, all of which are for JSON.
 func onlyMarshals(t *types.Interface) bool {

@@ -25,6 +25,9 @@ func (b *builder) addTypes(def *Definition, faults *errorList, services []*servi
 		if len(s.Methods) == 0 {
 			continue
 		}
+		if s.generic {
+			r.fault(site{pos: s.pos}, "%s is generic, and a service is called by its name alone: write an interface of an instance, or -ignore it", s.Name)
+		}
 		if slices.ContainsFunc(declared, func(d Service) bool { return d.Name == s.Name }) {
 			r.fault(site{pos: s.pos}, "a service %s is in two packages, and calls couldn't tell them apart: rename one", s.Name)
 		}
@@ -37,21 +40,29 @@ func (b *builder) addTypes(def *Definition, faults *errorList, services []*servi
 	}
 	b.addAliases(def, r)
 	for _, o := range slices.SortedFunc(maps.Keys(kept), func(a, b *object) int { return strings.Compare(a.TypeID, b.TypeID) }) {
-		if named, ok := types.Unalias(o.name.Type()).(*types.Named); ok && named.TypeParams().Len() > 0 {
+		named, ok := types.Unalias(o.name.Type()).(*types.Named)
+		if !ok || named.TypeParams().Len() > 0 {
 			continue
 		}
+		var at site
+		if o.Imported {
+			at = site{foreign: typeName(named), asDeclared: true, inside: true}
+		}
+		l := levelOf(named, !o.Imported, at)
 		for i, v := range o.fields {
-			l := level{owner: o.name}
-			if o.Imported {
-				l.site = site{foreign: typeName(o.name.Type()), asDeclared: true, inside: true}
-			}
-			r.trial(func() { o.Fields[i].Type.Wire = r.ref(v.Type(), l.fieldSite(r, v)) })
+			r.trial(func() { o.Fields[i].Type.Wire = r.ref(v.Type(), l.fieldSite(v)) })
 		}
 	}
 	def.Types = r.finish(declared, def.Aliases)
 	def.own = make(map[string]bool)
 	for pkg := range b.scanned {
 		def.own[pkg.Path()] = true
+	}
+	returned := make(map[string]bool)
+	for _, s := range declared {
+		for _, m := range s.Methods {
+			returned[m.Response.Name] = true
+		}
 	}
 	for i := range def.Types {
 		t := &def.Types[i]
@@ -60,14 +71,10 @@ func (b *builder) addTypes(def *Definition, faults *errorList, services []*servi
 				r.constrain(&fields[j])
 			}
 		}
-		for _, s := range declared {
-			for _, m := range s.Methods {
-				if m.Response.Name == t.Name && t.Kind == KindObject && !t.Imported && !b.parser.SuppressErrorField &&
-					!holdsError(t.Fields) && !holdsError(t.Members) {
-					t.Fields = append(t.Fields, errorField())
-					t.Members = append(t.Members, errorField())
-				}
-			}
+		if returned[t.Name] && t.IsObject() && !t.Imported && !b.parser.SuppressErrorField &&
+			!holdsError(t.Fields) && !holdsError(t.Members) {
+			t.Fields = append(t.Fields, errorField())
+			t.Members = append(t.Members, errorField())
 		}
 	}
 	for _, f := range r.faults {

@@ -1,7 +1,6 @@
 package parser
 
 import (
-	"fmt"
 	"go/types"
 	"slices"
 	"strings"
@@ -122,12 +121,14 @@ type Type struct {
 	// that make their own text or JSON.
 	Underlying *TypeRef `json:"underlying"`
 	// Fields are the keys of an object on the wire, in the order that Go sends
-	// them. What is embedded is flattened, and what doesn't travel is left out.
+	// them. What is embedded is flattened, and what doesn't travel is left out. Of
+	// their Type only Wire is filled in.
 	Fields []Field `json:"fields"`
 	// Members are the fields of the struct as it is declared: those that are
 	// embedded as such, those that don't travel with an empty JSONName.
 	Members []Field `json:"members"`
-	// Values are the values of an enum, in the order they are declared.
+	// Values are the constants of the type, in the order they are declared: of an
+	// enum, all the values it may have.
 	Values   []EnumValue    `json:"values"`
 	Comment  string         `json:"comment"`
 	Doc      string         `json:"doc"`
@@ -137,13 +138,14 @@ type Type struct {
 	typ types.Type
 }
 
-// EnumValue is one constant of an enum.
+// EnumValue is one constant of a type.
 type EnumValue struct {
 	// Name is the constant's name in what is generated, as unique as a type's.
 	Name string `json:"name"`
 	// GoName is its name in its own package.
 	GoName string `json:"goName"`
-	// Value is the constant: a string, an int64 or a uint64.
+	// Value is the constant: a string, an int64 or a uint64; of other types than
+	// enums also a float64 or a bool.
 	Value any `json:"value"`
 	// JSON is the constant as JSON writes it.
 	JSON    string `json:"json"`
@@ -209,8 +211,10 @@ type Constraints struct {
 	Enum []any `json:"enum"`
 	// EnumJSON is Enum, each as JSON writes it.
 	EnumJSON []string `json:"enumJSON"`
-	// Length says that Min and Max are of a length, not of a number.
-	Length bool `json:"length"`
+	// Length says that Min and Max are of a length, not of a number; Unit is of
+	// what: characters, bytes, items or entries.
+	Length bool   `json:"length"`
+	Unit   string `json:"unit"`
 	// Items says that Pattern and Enum hold for each item of a list.
 	Items bool `json:"items"`
 }
@@ -226,29 +230,38 @@ func (c Constraints) Lines() []string {
 	if c.Required {
 		lines = append(lines, "Required.")
 	}
-	unit := ""
-	if c.Length {
-		unit = " long"
+	var bounds []string
+	if c.Min != "" {
+		bounds = append(bounds, "at least "+c.bound(c.Min))
 	}
-	switch {
-	case c.Min != "" && c.Max != "":
-		lines = append(lines, fmt.Sprintf("At least %s and at most %s%s.", c.Min, c.Max, unit))
-	case c.Min != "":
-		lines = append(lines, fmt.Sprintf("At least %s%s.", c.Min, unit))
-	case c.Max != "":
-		lines = append(lines, fmt.Sprintf("At most %s%s.", c.Max, unit))
+	if c.Max != "" {
+		bounds = append(bounds, "at most "+c.bound(c.Max))
+	}
+	if len(bounds) > 0 {
+		lines = append(lines, upper(strings.Join(bounds, ", "))+".")
 	}
 	each := ""
 	if c.Items {
-		each = "Each "
+		each = "each "
 	}
 	if c.Pattern != "" {
-		lines = append(lines, capitalized(each+"matches "+c.Pattern))
+		lines = append(lines, upper(each+"matches "+c.Pattern))
 	}
 	if len(c.Enum) > 0 {
-		lines = append(lines, capitalized(each+"one of "+strings.Join(c.EnumJSON, ", ")+"."))
+		lines = append(lines, upper(each+"one of "+strings.Join(c.EnumJSON, ", "))+".")
 	}
 	return lines
 }
 
-func capitalized(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+// bound is a bound in words: 2 items.
+func (c Constraints) bound(n string) string {
+	switch {
+	case !c.Length:
+		return n
+	case n == "1":
+		return n + " " + singular[c.Unit]
+	}
+	return n + " " + c.Unit
+}
+
+var singular = map[string]string{"characters": "character", "bytes": "byte", "items": "item", "entries": "entry"}

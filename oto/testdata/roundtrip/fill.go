@@ -25,6 +25,9 @@ const maxDepth = 5
 
 var special = map[reflect.Type]func(filler) any{
 	reflect.TypeFor[time.Time](): func(f filler) any {
+		if f.IntN(5) == 0 {
+			return time.Time{}
+		}
 		return time.Unix(f.Int64N(200_000_000_000)-60_000_000_000, f.Int64N(1e9)).In(time.FixedZone("", 60*(f.IntN(1440)-720))).Round(0)
 	},
 	reflect.TypeFor[json.RawMessage](): func(f filler) any {

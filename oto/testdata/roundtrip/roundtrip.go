@@ -14,7 +14,13 @@ import (
 )
 
 // Recorder is an HTTP transport that keeps the last answer.
-type Recorder struct{ Answer []byte }
+type Recorder struct {
+	Answer []byte
+	// Sent, unless it is nil, gets a line for each call: Name, the method and the
+	// JSON that was sent, with tabs between.
+	Sent io.Writer
+	Name string
+}
 
 // RoundTrip sends a request and keeps the body of its answer.
 func (r *Recorder) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -48,47 +54,52 @@ func Check(ctx context.Context, r *rand.Rand, service any, recorder *Recorder, d
 			wants = wants.Elem()
 		}
 		for range n {
-			if err := check(ctx, r, v.Method(i), recorder, wants); err != nil {
-				return fmt.Errorf("%s.%s: %w", v.Type().Elem().Name(), name, err)
+			method := v.Type().Elem().Name() + "." + name
+			sent, err := check(ctx, r, v.Method(i), recorder, wants)
+			if err != nil {
+				return fmt.Errorf("%s: %w", method, err)
+			}
+			if recorder.Sent != nil {
+				fmt.Fprintf(recorder.Sent, "%s\t%s\t%s\n", recorder.Name, method, sent)
 			}
 		}
 	}
 	return nil
 }
 
-func check(ctx context.Context, r *rand.Rand, call reflect.Value, recorder *Recorder, wants reflect.Type) error {
+func check(ctx context.Context, r *rand.Rand, call reflect.Value, recorder *Recorder, wants reflect.Type) (sent []byte, err error) {
 	expected, err := random(r, wants)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	request := reflect.New(call.Type().In(1))
 	strict := json.NewDecoder(bytes.NewReader(expected))
 	strict.DisallowUnknownFields()
 	if err := strict.Decode(request.Interface()); err != nil {
-		return fmt.Errorf("%s doesn't take %s: %w", call.Type().In(1), expected, err)
+		return nil, fmt.Errorf("%s doesn't take %s: %w", call.Type().In(1), expected, err)
 	}
-	sent, err := json.Marshal(request.Interface())
+	sent, err = json.Marshal(request.Interface())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if a, b := folded(expected), folded(sent); a != b {
-		return fmt.Errorf("sends %s\nencoding/json makes of the definition's %s %s", b, wants, a)
+		return nil, fmt.Errorf("sends %s\nencoding/json makes of the definition's %s %s", b, wants, a)
 	}
 	results := call.Call([]reflect.Value{reflect.ValueOf(ctx), request.Elem()})
 	if err, _ := results[1].Interface().(error); err != nil {
-		return fmt.Errorf("%s: %w", sent, err)
+		return nil, fmt.Errorf("%s: %w", sent, err)
 	}
 	if !bytes.Equal(recorder.Answer, sent) {
-		return fmt.Errorf("sent %s\nserver answered %s", sent, recorder.Answer)
+		return nil, fmt.Errorf("sent %s\nserver answered %s", sent, recorder.Answer)
 	}
 	back, err := json.Marshal(results[0].Interface())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !bytes.Equal(back, sent) {
-		return fmt.Errorf("sent %s\ngot back %s", sent, back)
+		return nil, fmt.Errorf("sent %s\ngot back %s", sent, back)
 	}
-	return nil
+	return sent, nil
 }
 
 // A Case is a call of a method with a value of an edge, as JSON on the wire: what

@@ -110,7 +110,7 @@ class Cell:
     text: str = ""
     """Text is short.
 
-    At most 1 long.
+    At most 1 character.
     """
 
 
@@ -163,7 +163,7 @@ class Constrained:
     """Name is asked for.
 
     Required.
-    At least 2 and at most 20 long.
+    At least 2 characters, at most 20 characters.
     Matches ^[A-Za-zäöü ]+$
     """
 
@@ -176,13 +176,13 @@ class Constrained:
     count: int = 0
     """Count has bounds.
 
-    At least 1 and at most 9007199254740993.
+    At least 1, at most 9007199254740993.
     """
 
     ratio: float = 0.0
     """Ratio has them too.
 
-    At least -0.5 and at most 1.5.
+    At least -0.5, at most 1.5.
     """
 
     dice: int = 0
@@ -195,14 +195,14 @@ class Constrained:
     """Tags are short, and there are some.
 
     Required.
-    At most 3 long.
+    At most 3 items.
     Each matches ^[a-z]*$
     """
 
     nick: str | None = None
     """Nick may be left out, but if it's there it has a length.
 
-    At least 3 long.
+    At least 3 characters.
     """
 
     maybe: int | None = None
@@ -220,7 +220,7 @@ class Constrained:
     items: list[Item] | None = None
     """Items have constraints of their own.
 
-    At least 1 and at most 2 long.
+    At least 1 item, at most 2 items.
     """
 
     by_name: dict[str, Item] | None = None
@@ -232,7 +232,7 @@ class Constrained:
     key: bytes | None = None
     """Key is of a length.
 
-    At most 4 long.
+    At most 4 bytes.
     """
 
     low: int = 0

@@ -276,7 +276,7 @@ export interface Cell {
 	/**
 	 * Text is short.
 	 *
-	 * At most 1 long.
+	 * At most 1 character.
 	 */
 	text: string;
 }
@@ -323,7 +323,7 @@ export interface Constrained {
 	 * Name is asked for.
 	 *
 	 * Required.
-	 * At least 2 and at most 20 long.
+	 * At least 2 characters, at most 20 characters.
 	 * Matches ^[A-Za-zäöü ]+$
 	 */
 	name: string;
@@ -336,13 +336,13 @@ export interface Constrained {
 	/**
 	 * Count has bounds.
 	 *
-	 * At least 1 and at most 9007199254740993.
+	 * At least 1, at most 9007199254740993.
 	 */
 	count: number | bigint;
 	/**
 	 * Ratio has them too.
 	 *
-	 * At least -0.5 and at most 1.5.
+	 * At least -0.5, at most 1.5.
 	 */
 	ratio: number;
 	/**
@@ -355,14 +355,14 @@ export interface Constrained {
 	 * Tags are short, and there are some.
 	 *
 	 * Required.
-	 * At most 3 long.
+	 * At most 3 items.
 	 * Each matches ^[a-z]*$
 	 */
 	tags: string[];
 	/**
 	 * Nick may be left out, but if it's there it has a length.
 	 *
-	 * At least 3 long.
+	 * At least 3 characters.
 	 */
 	nick?: string;
 	/**
@@ -380,7 +380,7 @@ export interface Constrained {
 	/**
 	 * Items have constraints of their own.
 	 *
-	 * At least 1 and at most 2 long.
+	 * At least 1 item, at most 2 items.
 	 */
 	items: Item[] | null;
 	/** ByName have them too. */
@@ -390,7 +390,7 @@ export interface Constrained {
 	/**
 	 * Key is of a length.
 	 *
-	 * At most 4 long.
+	 * At most 4 bytes.
 	 *
 	 * Bytes, as text in base64.
 	 */
@@ -802,6 +802,11 @@ export interface Omitted {
 
 /** Open is a string of which some values have names: it is no enum. */
 export type Open = string;
+
+/** The values of Open by their names. */
+export const Open = {
+	Known: "known",
+} as const;
 
 /** Page is a part of a list of anything. */
 export interface PageOfColour {

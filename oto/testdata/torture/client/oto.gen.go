@@ -440,7 +440,7 @@ type Bounds struct {
 type Cell struct {
 	// Text is short.
 	//
-	// At most 1 long.
+	// At most 1 character.
 	Text string `json:"text"`
 }
 
@@ -478,7 +478,7 @@ type Constrained struct {
 	// Name is asked for.
 	//
 	// Required.
-	// At least 2 and at most 20 long.
+	// At least 2 characters, at most 20 characters.
 	// Matches ^[A-Za-zäöü ]+$
 	Name string `json:"name"`
 	// Colour is one of a few.
@@ -487,11 +487,11 @@ type Constrained struct {
 	Colour Colour `json:"colour"`
 	// Count has bounds.
 	//
-	// At least 1 and at most 9007199254740993.
+	// At least 1, at most 9007199254740993.
 	Count int64 `json:"count"`
 	// Ratio has them too.
 	//
-	// At least -0.5 and at most 1.5.
+	// At least -0.5, at most 1.5.
 	Ratio float64 `json:"ratio"`
 	// Dice is one of six.
 	//
@@ -500,12 +500,12 @@ type Constrained struct {
 	// Tags are short, and there are some.
 	//
 	// Required.
-	// At most 3 long.
+	// At most 3 items.
 	// Each matches ^[a-z]*$
 	Tags []string `json:"tags"`
 	// Nick may be left out, but if it's there it has a length.
 	//
-	// At least 3 long.
+	// At least 3 characters.
 	Nick string `json:"nick,omitempty"`
 	// Maybe may be null.
 	//
@@ -517,7 +517,7 @@ type Constrained struct {
 	Sure *bool `json:"sure"`
 	// Items have constraints of their own.
 	//
-	// At least 1 and at most 2 long.
+	// At least 1 item, at most 2 items.
 	Items []Item `json:"items"`
 	// ByName have them too.
 	ByName map[string]Item `json:"byName"`
@@ -525,7 +525,7 @@ type Constrained struct {
 	Next *Item `json:"next"`
 	// Key is of a length.
 	//
-	// At most 4 long.
+	// At most 4 bytes.
 	Key []byte `json:"key"`
 	Bounds
 }
@@ -874,6 +874,10 @@ type Omitted struct {
 
 // Open is a string of which some values have names: it is no enum.
 type Open string
+
+const (
+	Known Open = "known"
+)
 
 // Page is a part of a list of anything.
 type PageOfColour struct {

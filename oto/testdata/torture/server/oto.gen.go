@@ -616,6 +616,10 @@ type Omitted struct {
 // Open is a string of which some values have names: it is no enum.
 type Open string
 
+const (
+	Known Open = "known"
+)
+
 // Page is a part of a list of anything.
 type PageOfColour struct {
 	// Items are what is on it.
