@@ -60,7 +60,7 @@ func runIn(t *testing.T, dir, name string, args ...string) string {
 	return string(out)
 }
 
-var generated = []string{"generated/server/oto.gen.go", "generated/client/oto.gen.go", "generated/client.ts", "generated/client.py"}
+var generated = []string{"generated/server/oto.gen.go", "generated/client/oto.gen.go", "generated/client.ts", "generated/client.py", "generated/openapi.json"}
 
 func readGenerated(t *testing.T, dir string) string {
 	t.Helper()

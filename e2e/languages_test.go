@@ -367,3 +367,134 @@ func TestPythonTypes(t *testing.T) {
 	dir := pythonProgram(t)
 	runProgram(t, dir, mypy, "--strict", "--python-version=3.11", "--cache-dir="+filepath.Join(dir, "cache"), "check.py", "tacos.py", "torture.py")
 }
+
+// openAPI is what the test reads of a document.
+type openAPI struct {
+	Paths map[string]struct {
+		Post struct {
+			RequestBody struct {
+				Content map[string]struct{ Example json.RawMessage }
+			}
+			Responses map[string]any
+		}
+	}
+}
+
+// A fit is a value that fits a schema of a document, or doesn't.
+type fit struct {
+	Schema string `json:"schema"`
+	JSON   string `json:"json"`
+	What   string `json:"what"`
+	Open   bool   `json:"open,omitempty"`
+	Unfit  bool   `json:"unfit,omitempty"`
+}
+
+func schemaOf(path, of string) string {
+	return "/paths/" + strings.ReplaceAll(path, "/", "~1") + "/post/" + of + "/content/application~1json/schema"
+}
+
+// callExamples sends the example of each of a document's operations, and what is
+// no JSON, to the services below a URL. It returns the answers with the schemas
+// that they are to fit.
+func callExamples(t *testing.T, file, url string) []fit {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document openAPI
+	if err := json.Unmarshal(text, &document); err != nil {
+		t.Fatal(err)
+	}
+	var fits []fit
+	for path, operation := range document.Paths {
+		send := func(body, wantStatus, schema string) {
+			t.Helper()
+			status, answer, _ := strings.Cut(post(t, strings.TrimSuffix(url, "/")+path, body), " ")
+			if _, said := operation.Post.Responses[status]; !said || status != wantStatus {
+				t.Errorf("%s: status %s to %s, want %s: %s", path, status, body, wantStatus, answer)
+			}
+			fits = append(fits, fit{Schema: schema, JSON: answer, What: "answer of " + path + " to " + body})
+		}
+		example := operation.Post.RequestBody.Content["application/json"].Example
+		if example != nil { // there is none of what only its own methods read
+			send(string(example), "200", schemaOf(path, "responses/200"))
+		}
+		send("{", "400", "/components/responses/400/content/application~1json/schema")
+	}
+	if len(fits) == 0 {
+		t.Fatalf("%s has no operations", file)
+	}
+	return fits
+}
+
+// wantFits has independent validators say that a document is OpenAPI, that its
+// examples fit and that values do.
+func wantFits(t *testing.T, file string, fits []fit) {
+	t.Helper()
+	var lines strings.Builder
+	for _, f := range fits {
+		if err := json.NewEncoder(&lines).Encode(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	values := filepath.Join(t.TempDir(), "values")
+	if err := os.WriteFile(values, []byte(lines.String()), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	said := runProgram(t, languages, needNode(t), "openapi.mjs", "../../"+file, values)
+	if n, err := strconv.Atoi(strings.TrimSpace(said)); err != nil || n < len(fits) {
+		t.Errorf("%s: it says %q, want a number from %d", file, said, len(fits))
+	}
+}
+
+// The OpenAPI documents are valid, servers take their examples and answer as they
+// say, and the edges of all types fit their schemas.
+func TestOpenAPI(t *testing.T) {
+	npmTool(t, "tsc") // so are the packages beside it
+	const ofTaco, ofTorture = "../generated/openapi.json", "../oto/testdata/torture/openapi.json"
+	noteSources(languages, ofTaco, ofTorture)
+	taco := start(t, "server")
+	fits := callExamples(t, ofTaco, taco.URL+"/oto/")
+	request := schemaOf("/TacoService.EatTaco", "requestBody")
+	fits = append(fits,
+		fit{Schema: request, JSON: `{"name":"Ana","tacos":["Fish"]}`, What: "all there is"},
+		fit{Schema: request, JSON: `{"name":"Ana"}`, What: "no tacos", Unfit: true},
+		fit{Schema: request, JSON: `{"name":"Ana","tacos":"Fish"}`, What: "text for a list", Unfit: true},
+	)
+	wantFits(t, ofTaco, fits)
+
+	s := startTester(t, taco.URL)
+	fits = callExamples(t, ofTorture, s.URL+"/torture/")
+	for _, c := range s.cases {
+		call := c.Service + "." + c.Method
+		for _, of := range []string{"requestBody", "responses/200"} {
+			fits = append(fits, fit{Schema: schemaOf("/"+call, of), JSON: c.JSON, What: call, Open: true})
+		}
+	}
+	for _, unfit := range []string{
+		`"name":"A"`, `"name":"Ana!"`, `"colour":"odd \"one\""`, `"count":0`, `"ratio":1.6`, `"dice":7`,
+		`"tags":[]`, `"tags":["A"]`, `"tags":["a","b","c","d"]`, `"sure":null`, `"maybe":9`, `"items":[]`, `"low":101`,
+		`"next":{}`, `"byName":{"a":{"label":""}}`, `"items":[{"label":"x","grid":[[{"text":"long"}]]}]`,
+	} {
+		valid := `{"name":"Ana","tags":["a"],"sure":true,"count":1,"dice":1,"colour":"red","items":[{"label":"x"}]`
+		constrained := schemaOf("/Torture.Constrained", "requestBody")
+		fits = append(fits,
+			fit{Schema: constrained, JSON: valid + "}", What: "all that is required"},
+			fit{Schema: constrained, JSON: valid + "," + unfit + "}", What: "what the server refuses", Unfit: true})
+		if got := post(t, s.URL+"/torture/Torture.Constrained", valid+","+unfit+"}"); !strings.HasPrefix(got, "400 ") {
+			t.Errorf("to %s the server answers %s", unfit, got)
+		}
+	}
+	wantFits(t, ofTorture, fits)
+}
+
+// post calls a method and returns the status and the answer.
+func post(t *testing.T, url, body string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return do(t, request, "Content-Type", "application/json")
+}

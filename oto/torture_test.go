@@ -27,6 +27,7 @@ func TestTortureIsUpToDate(t *testing.T) {
 		"-template", "client.go", "-out", "testdata/torture/client/oto.gen.go", "-pkg", "client",
 		"-template", "client.ts", "-out", "testdata/torture/client.ts", "-pkg", "torture",
 		"-template", "client.py", "-out", "testdata/torture/client.py", "-pkg", "torture",
+		"-template", "openapi.json", "-out", "testdata/torture/openapi.json", "-pkg", "torture",
 		"./testdata/torture/defs", "./testdata/torture/more"}
 	if !*update {
 		args = append([]string{"oto", "-check"}, args[1:]...)
