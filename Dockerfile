@@ -2,9 +2,19 @@
 #
 #	docker build --build-arg build_target=server .
 #
-# build_target is a folder of this repository whose package is a command.
+# Build arguments:
+#
+#	build_target  the folder of this repository whose package is the service
+#	user          who runs it: nonroot, or root for programs that find services
+#	              by DNS, as runsd can take ports 53 and 80 only then
+#	revision      the commit it is made from, for the label
+#	GO_IMAGE      what it is built in: Go and a shell
+#	BASE_IMAGE    what it runs on: CA certificates, /tmp, and a user nonroot
 
-FROM --platform=$BUILDPLATFORM golang:1.26.8-bookworm AS build
+ARG GO_IMAGE=docker.io/library/golang:1.26.8-bookworm
+ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot
+
+FROM --platform=$BUILDPLATFORM $GO_IMAGE AS build
 WORKDIR /src
 
 # The modules have a layer of their own, which stays while only code changes.
@@ -26,7 +36,15 @@ RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \
     go build -trimpath -ldflags="-s -w" -o /out/app "./$build_target"
 
-# CA certificates, /tmp and a user without rights; no shell.
-FROM gcr.io/distroless/static-debian12:nonroot
+FROM $BASE_IMAGE
+ARG BASE_IMAGE
+ARG build_target=client
+ARG revision=
+LABEL org.opencontainers.image.title="taco$build_target" \
+      org.opencontainers.image.source="https://github.com/amammay/otorun" \
+      org.opencontainers.image.revision="$revision" \
+      org.opencontainers.image.base.name="$BASE_IMAGE"
 COPY --from=build /out/ /
+ARG user=nonroot
+USER $user
 ENTRYPOINT ["/runsd", "--", "/app"]

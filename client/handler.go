@@ -18,15 +18,41 @@ import (
 // away before the answer. The caller never sees it; the number is nginx's.
 const statusClientClosedRequest = 499
 
-// A tacoEater is what of the generated client the handler needs.
-type tacoEater interface {
+// A tacoService is what of the generated client the handler needs.
+type tacoService interface {
 	EatTaco(context.Context, client.EatTacoRequest) (*client.EatTacoResponse, error)
+	ListEaters(context.Context, client.ListEatersRequest) (*client.ListEatersResponse, error)
 }
 
 type handler struct {
-	taco    tacoEater
+	taco    tacoService
 	timeout time.Duration
 	log     *slog.Logger
+	// origins tells what another site's page had a browser send.
+	origins *http.CrossOriginProtection
+}
+
+func (h *handler) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Accept")
+		if wantsPage(r) {
+			h.show(w, r)
+			return
+		}
+		// Other sites' pages may have a browser GET whatever they like, an image
+		// say; by a GET that eats they may not.
+		eating := *r
+		eating.Method = http.MethodPost
+		if err := h.origins.Check(&eating); err != nil {
+			http.Error(w, "403 "+err.Error(), http.StatusForbidden)
+			return
+		}
+		h.eat(w, r)
+	})
+	mux.Handle("POST /{$}", h.origins.Handler(http.HandlerFunc(h.submit)))
+	mux.HandleFunc("GET /eaters", h.eaters)
+	return mux
 }
 
 // eat answers with tacoserver's sentence on the person and the tacos of the
@@ -65,13 +91,19 @@ func requestFrom(query string) (client.EatTacoRequest, error) {
 // fail answers r for a call, made with ctx, of tacoserver that ended in err. The
 // answer says which way it failed; the cause is for the log alone.
 func (h *handler) fail(ctx context.Context, w http.ResponseWriter, r *http.Request, err error) {
-	status, message := explain(r.Context(), ctx, err)
+	status, message := h.explain(ctx, r, err)
+	http.Error(w, message, status)
+}
+
+// explain is [explain] for r, with the cause in the log.
+func (h *handler) explain(ctx context.Context, r *http.Request, err error) (status int, message string) {
+	status, message = explain(r.Context(), ctx, err)
 	level := slog.LevelError
 	if status < 500 { // the caller's doing
 		level = slog.LevelInfo
 	}
 	h.log.Log(ctx, level, "call of tacoserver failed", "status", status, "answer", message, "error", err)
-	http.Error(w, message, status)
+	return status, message
 }
 
 // explain returns the status and the words for a call that ended in err. The
@@ -94,6 +126,10 @@ func explain(request, call context.Context, err error) (status int, message stri
 		return http.StatusGatewayTimeout, "tacoserver took too long to answer"
 	case opErr != nil && opErr.Op == "dial":
 		return http.StatusBadGateway, "tacoserver is unreachable"
+	case e.Code == "unavailable":
+		return http.StatusServiceUnavailable, "tacoserver can't answer now: try again later"
+	case e.Code == "resource_exhausted":
+		return http.StatusInsufficientStorage, "tacoserver has no room left"
 	case e.StatusCode == http.StatusGatewayTimeout, e.Code == "deadline_exceeded", netErr != nil && netErr.Timeout():
 		return http.StatusGatewayTimeout, "tacoserver took too long to answer"
 	case e.StatusCode == http.StatusUnauthorized, e.StatusCode == http.StatusForbidden:

@@ -7,6 +7,13 @@
 //	Sammy Sosa has consumed 2 tacos
 //	$ curl 'localhost:8081/?name=Ana&taco=Al+pastor&taco=Carnitas'
 //	Ana has consumed 2 tacos
+//	$ curl localhost:8081/eaters
+//	2	Ana
+//	2	Sammy Sosa
+//
+// A browser gets a page there, with a chart of who has eaten how much and a form
+// to eat. The list takes ?limit and ?format=json; if it goes on, the answer's Link
+// header says where.
 //
 // On Google Cloud it calls http://tacoserver/oto/, elsewhere
 // http://localhost:8080/oto/; $TACO_HOST, a host or a URL, overrides both. It
@@ -14,8 +21,9 @@
 // names. It answers GET /health by itself.
 //
 // What tacoserver refuses as invalid is status 400 here too. A tacoserver that
-// can't be reached or fails is 502, one that takes longer than $TACO_TIMEOUT,
-// 10s if that is not set, is 504; the log has the cause.
+// can't be reached or fails is 502, one that says it can't answer now is 503, one
+// that has no room left 507, one that takes longer than $TACO_TIMEOUT, 10s if that
+// is not set, is 504; the log has the cause.
 //
 // The log goes to stderr: a line a request, on Cloud Run as JSON for Cloud
 // Logging. SIGTERM and SIGINT let the requests that have begun finish; the exit
@@ -52,7 +60,8 @@ var program = httpservice.Program{
 	Handler:     newHandler,
 	Usage: `usage: tacoclient
 
-tacoclient answers GET /?name=NAME&taco=TACO&taco=... and GET /health.
+tacoclient answers GET /?name=NAME&taco=TACO&taco=..., to a browser with a page,
+GET /eaters?limit=N&format=json and GET /health.
 
 environment:
   PORT          where to listen (default 8081; 0 takes a free port)
@@ -89,10 +98,8 @@ func newHandler(ctx context.Context, getenv func(string) string, log *slog.Logge
 		}
 		return nil
 	}
-	h := &handler{taco: client.NewTacoService(c), timeout: timeout, log: log}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", h.eat)
-	return mux, nil
+	h := &handler{taco: client.NewTacoService(c), timeout: timeout, log: log, origins: http.NewCrossOriginProtection()}
+	return h.routes(), nil
 }
 
 func timeoutFrom(getenv func(string) string) (time.Duration, error) {

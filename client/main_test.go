@@ -170,7 +170,7 @@ func TestQuery(t *testing.T) {
 		{name: "malformed", url: "/?name=%zz", wantStatus: 400},
 		{name: "unknown path", url: "/tacos", wantStatus: 404},
 		{name: "favicon", url: "/favicon.ico", wantStatus: 404},
-		{name: "wrong verb", method: http.MethodPost, url: "/", wantStatus: 405},
+		{name: "wrong verb", method: http.MethodPut, url: "/", wantStatus: 405},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var asked string
@@ -214,6 +214,14 @@ func TestFailures(t *testing.T) {
 		{
 			name: "refused as invalid", tacoserver: says(400, `{"error":"EatTacoRequest.Name is required","code":"invalid_argument"}`),
 			wantStatus: 400, want: "EatTacoRequest.Name is required", severity: "INFO", cause: "EatTacoRequest.Name is required",
+		},
+		{
+			name: "can't answer now", tacoserver: says(503, `{"error":"no store","code":"unavailable"}`),
+			wantStatus: 503, want: "tacoserver can't answer now: try again later", severity: "ERROR", cause: "no store",
+		},
+		{
+			name: "full", tacoserver: says(507, `{"error":"no room","code":"resource_exhausted"}`),
+			wantStatus: 507, want: "tacoserver has no room left", severity: "ERROR", cause: "no room",
 		},
 		{
 			name: "failed", tacoserver: says(500, `{"error":"disk on fire","code":"internal"}`),

@@ -1,6 +1,6 @@
 // Cloudrun is a Cloud Run on this machine.
 //
-//	go run ./cloudrun [up] [-addr 127.0.0.1:PORT] [-watch] [-door HOST:PORT] [-project P] [-region R]
+//	go run ./cloudrun [up] [-addr 127.0.0.1:PORT] [-empty] [-watch] [-firestore] [-state DIR] [-door HOST:PORT] [-project P] [-region R]
 //	go run ./cloudrun token [-audience A] [-as EMAIL]
 //	go run ./cloudrun env
 //	go run ./cloudrun why [-as EMAIL] SERVICE
@@ -9,11 +9,18 @@
 // runs them as two private services, each with a service account of its own, and
 // prints where they are, one line to paste, and then their logs. tacoclient's
 // account may invoke tacoserver, the developer may invoke tacoclient, and nobody
-// else anything. Ctrl-C ends all of it.
+// else anything. With -empty nothing is built or deployed. Ctrl-C ends all of it,
+// but for what -state keeps. With -firestore the instances keep what is eaten in a
+// Firestore emulator, which has it in memory until all ends.
+//
+// The platform answers the real gcloud, and docker push:
+//
+//	eval "$(go run ./cloudrun env)"
+//	./buildanddeploy.sh
 //
 // The other commands ask the platform that runs in another terminal: for an
-// identity token, for the settings that point curl and other programs at it, and
-// why a call would be let in or not. Where several run, -addr says which.
+// identity token, for the settings that point gcloud, curl and other programs at
+// it, and why a call would be let in or not. Where several run, -addr says which.
 //
 // What is emulated and how sure that is stands in FIDELITY.md.
 package main
@@ -39,9 +46,9 @@ func main() {
 }
 
 const usage = `usage:
-  cloudrun [up] [-addr HOST:PORT] [-watch] [-door HOST:PORT] [-project ID] [-region REGION]
+  cloudrun [up] [-addr HOST:PORT] [-empty] [-watch] [-firestore] [-state DIR] [-door HOST:PORT] [-project ID] [-region REGION]
   cloudrun token [-audience URL] [-as EMAIL]   an identity token of the running platform
-  cloudrun env                                 settings that point curl and other programs at it
+  cloudrun env                                 settings that point gcloud, curl and others at it: eval "$(go run ./cloudrun env)"
   cloudrun why [-as EMAIL] SERVICE             would this call be let in, and if not, what mends it
 
 `
@@ -128,23 +135,60 @@ func runEnv(_ context.Context, flags *flag.FlagSet, args []string, stdout, _ io.
 	if err != nil {
 		return err
 	}
-	proxy := "http://" + run.Addr
-	for _, pair := range [][2]string{
+	var text strings.Builder
+	set := make(map[string]bool)
+	for _, pair := range settings(run) {
+		set[pair[0]] = true
+		fmt.Fprintf(&text, "export %s=%s\n", pair[0], quote(pair[1]))
+	}
+	// What the shell says to gcloud otherwise could lead it past the platform, or
+	// make it someone else.
+	for _, name := range others(os.Environ()) {
+		if !set[name] {
+			fmt.Fprintf(&text, "unset %s\n", name)
+		}
+	}
+	_, err = io.WriteString(stdout, text.String())
+	return err
+}
+
+// others returns the names of settings of gcloud's, in an environment, but for
+// those that say how gcloud itself is started.
+func others(environ []string) []string {
+	var names []string
+	for _, pair := range environ {
+		name, _, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, "CLOUDSDK_") && !strings.HasPrefix(name, "CLOUDSDK_PYTHON") && name != "CLOUDSDK_ROOT_DIR" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// settings are what makes a shell's programs use a platform.
+func settings(run control.Run) [][2]string {
+	proxy, local := "http://"+run.Addr, "localhost,127.0.0.1,::1"
+	return [][2]string{
 		{"CLOUDRUN_ADDR", run.Addr},
 		{"HTTPS_PROXY", proxy}, {"https_proxy", proxy}, {"HTTP_PROXY", proxy}, {"http_proxy", proxy},
-		{"NO_PROXY", "localhost,127.0.0.1,::1"}, {"no_proxy", "localhost,127.0.0.1,::1"},
+		{"NO_PROXY", local}, {"no_proxy", local},
 		// curl, Go, Python, Node: each has a name of its own for the certificates.
 		{"CURL_CA_BUNDLE", run.CABundle}, {"SSL_CERT_FILE", run.CABundle},
 		{"REQUESTS_CA_BUNDLE", run.CABundle}, {"NODE_EXTRA_CA_CERTS", run.CA},
 		{"CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", run.CABundle},
-		{"CLOUDSDK_CORE_PROJECT", run.Project}, {"CLOUDSDK_RUN_REGION", run.Region},
+		// gcloud is the developer, and never asks for a region or a yes.
+		{"CLOUDSDK_CONFIG", run.Gcloud}, {"CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE", run.Credentials},
+		{"CLOUDSDK_CORE_ACCOUNT", run.Developer}, {"CLOUDSDK_CORE_PROJECT", run.Project}, {"CLOUDSDK_RUN_REGION", run.Region},
+		{"CLOUDSDK_ARTIFACTS_LOCATION", run.Region},
+		{"CLOUDSDK_CORE_DISABLE_PROMPTS", "1"}, {"CLOUDSDK_CORE_CHECK_GCE_METADATA", "false"},
+		{"CLOUDSDK_CORE_DISABLE_USAGE_REPORTING", "true"}, {"CLOUDSDK_SURVEY_DISABLE_PROMPTS", "true"},
+		{"CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK", "true"},
+		// docker pushes by its daemon, which sees no shell's proxy, but trusts loopback.
+		{"DOCKER_CONFIG", run.Docker}, {"DOCKER_REGISTRY", run.Addr},
+		// Google's libraries are the developer too, and not who else is logged in.
+		{"GOOGLE_APPLICATION_CREDENTIALS", run.Credentials},
 		{"GOOGLE_CLOUD_PROJECT", run.Project},
-	} {
-		if _, err := fmt.Fprintf(stdout, "export %s=%s\n", pair[0], quote(pair[1])); err != nil {
-			return err
-		}
 	}
-	return nil
 }
 
 // quote makes a word of the shell of s.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,16 +13,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
 
+	"github.com/amammay/otorun/cloudrun/internal/api"
 	"github.com/amammay/otorun/cloudrun/internal/build"
 	"github.com/amammay/otorun/cloudrun/internal/control"
 	"github.com/amammay/otorun/cloudrun/internal/gateway"
 	"github.com/amammay/otorun/cloudrun/internal/iam"
-	"github.com/amammay/otorun/cloudrun/internal/instance"
+	"github.com/amammay/otorun/cloudrun/internal/identity"
+	"github.com/amammay/otorun/cloudrun/internal/image"
 	"github.com/amammay/otorun/cloudrun/internal/logs"
 	"github.com/amammay/otorun/cloudrun/internal/platform"
 	"github.com/amammay/otorun/cloudrun/internal/sandbox"
@@ -52,13 +57,19 @@ const defaultAddr = "127.0.0.1:9080"
 
 func runUp(ctx context.Context, flags *flag.FlagSet, args []string, stdout, stderr io.Writer) error {
 	addr := flags.String("addr", "", "`address` to listen on (default "+defaultAddr+", or a free port if that is taken)")
+	empty := flags.Bool("empty", false, "build and deploy nothing")
 	watch := flags.Bool("watch", false, "deploy anew when a source file changes")
+	state := flags.String("state", "", "`folder` where services, images, accounts, policies and secrets are kept for the next run")
 	project := flags.String("project", "", "`id` of the project (default local-project)")
 	region := flags.String("region", "", "`region` of the services (default us-central1)")
+	firestore := flags.Bool("firestore", false, "start the Firestore emulator of the installed SDK, and keep what is eaten in it")
 	var doors list
 	flags.Var(&doors, "door", "`HOST:PORT` outside that the services may connect to, a database say; may be given again")
 	if err := parse(flags, args, 0); err != nil {
 		return err
+	}
+	if *empty && *watch {
+		return fmt.Errorf("-empty builds nothing, and -watch builds what changes: give one of them: %w", errUsage)
 	}
 	if err := sandbox.Available(); err != nil {
 		return err
@@ -67,8 +78,13 @@ func runUp(ctx context.Context, flags *flag.FlagSet, args []string, stdout, stde
 	if err != nil {
 		return err
 	}
-	u := &up{watch: *watch, doors: doors, stdout: stdout, console: logs.NewConsole(stdout, isTerminal(stdout)), listener: l}
+	u := &up{empty: *empty, watch: *watch, state: *state, doors: doors, stdout: stdout, console: logs.NewConsole(stdout, isTerminal(stdout)), listener: l}
 	defer u.close()
+	if *firestore {
+		if err := u.startFirestore(ctx); err != nil {
+			return err
+		}
+	}
 	if err := u.start(ctx, platform.Config{ProjectID: *project, Region: *region}); err != nil {
 		if ctx.Err() != nil {
 			return nil // Ctrl-C before all was up
@@ -121,7 +137,9 @@ func isTerminal(w io.Writer) bool {
 
 // up is the platform with the pair on it.
 type up struct {
+	empty    bool
 	watch    bool
+	state    string
 	doors    []string
 	stdout   io.Writer
 	console  *logs.Console
@@ -130,10 +148,16 @@ type up struct {
 	root     string // of the module
 	dir      string // of this run
 	platform *platform.Platform
+	api      *api.Server
+	programs *api.Programs
+	registry *image.Store
 	gateway  *gateway.Gateway
 	builds   int
 	work     sync.WaitGroup
 	closers  []func()
+
+	env       []string // of the pair
+	firestore string   // the emulator's address, if there is one
 }
 
 // atClose has f called when the platform ends, the last one first.
@@ -149,18 +173,22 @@ func (u *up) close() {
 // start builds, deploys and tells of the services.
 func (u *up) start(ctx context.Context, config platform.Config) error {
 	var err error
-	if u.root, err = moduleRoot(ctx); err != nil {
-		return err
+	if !u.empty {
+		if u.root, err = moduleRoot(ctx); err != nil {
+			return err
+		}
 	}
 	var remove func()
 	if u.dir, remove, err = control.NewDir(); err != nil {
 		return err
 	}
 	u.atClose(remove)
-	fmt.Fprintln(u.stdout, "cloudrun: building runsd, tacoserver and tacoclient")
-	bin, err := u.build(ctx)
-	if err != nil {
-		return err
+	var bin string
+	if !u.empty {
+		fmt.Fprintln(u.stdout, "cloudrun: building runsd, tacoserver and tacoclient")
+		if bin, err = u.build(ctx); err != nil {
+			return err
+		}
 	}
 	built := time.Now()
 
@@ -170,27 +198,25 @@ func (u *up) start(ctx context.Context, config platform.Config) error {
 	if u.platform, err = platform.New(config); err != nil {
 		return err
 	}
-	u.atClose(u.platform.Close)
+	u.atClose(func() { // the images go when nothing runs on them any more
+		u.platform.Close()
+		if u.registry != nil {
+			if err := u.registry.Close(); err != nil {
+				u.platform.Log.Error("unpacked images stay: " + err.Error())
+			}
+		}
+	})
+	u.platform.Logs.Follow(u.console.Print)
 	if err := u.serve(); err != nil {
 		return err
 	}
-	for _, d := range pair {
-		u.console.Name(d.name)
-		if _, err := u.platform.Directory.CreateServiceAccount(d.name, "otorun "+d.name); err != nil {
+	if !u.empty {
+		if err := u.prepare(); err != nil {
 			return err
 		}
-	}
-	if _, err := u.platform.Directory.EnsureUser(developer); err != nil {
-		return err
-	}
-	for _, d := range pair {
-		if _, err := u.platform.Directory.AddBinding(u.platform.Directory.Service(u.platform.Region, d.name), iam.Invoker, u.member(d.invoker)); err != nil {
+		if err := u.deploy(ctx, bin); err != nil {
 			return err
 		}
-	}
-	u.platform.Logs.Follow(u.console.Print)
-	if err := u.deploy(ctx, bin); err != nil {
-		return err
 	}
 	if u.watch {
 		if err := u.follow(ctx); err != nil {
@@ -199,6 +225,27 @@ func (u *up) start(ctx context.Context, config platform.Config) error {
 	}
 	fmt.Fprintf(u.stdout, "cloudrun: up %v after the builds\n", time.Since(built).Round(time.Millisecond))
 	io.WriteString(u.stdout, asked{u}.Overview())
+	return nil
+}
+
+// prepare makes the accounts of the pair, and says who may invoke whom, but where a
+// service is kept from an earlier run.
+func (u *up) prepare() error {
+	directory := u.platform.Directory
+	for _, d := range pair {
+		u.console.Name(d.name)
+		if _, err := directory.CreateServiceAccount(d.name, "otorun "+d.name); err != nil && !errors.Is(err, iam.ErrExists) {
+			return err
+		}
+	}
+	for _, d := range pair {
+		if u.api.HasService(d.name) {
+			continue
+		}
+		if _, err := directory.AddBinding(directory.Service(u.platform.Region, d.name), iam.Invoker, u.member(d.invoker)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -248,53 +295,87 @@ func commands() []string {
 	return all
 }
 
-// deploy makes a revision of each service, all at once.
+// deploy has each service run what was built, all at once.
 func (u *up) deploy(ctx context.Context, bin string) error {
 	var deploys sync.WaitGroup
 	errs := make([]error, len(pair))
 	for i, d := range pair {
 		deploys.Go(func() {
-			errs[i] = u.platform.Deploy(ctx, platform.Service{
-				Name:    d.name,
-				Account: u.account(d.name),
-				Template: platform.Template{Container: instance.Spec{
-					Args:    []string{"/runsd", "--", "/app"},
-					UID:     nonroot,
-					GID:     nonroot,
-					Outside: u.doors,
-					Files: []sandbox.File{
-						{Path: "/runsd", Source: filepath.Join(bin, "runsd")},
-						{Path: "/app", Source: filepath.Join(bin, filepath.Base(d.command))},
-					},
-				}},
+			ref, err := u.programs.Add("localhost/otorun/"+filepath.Base(d.command), api.Image{
+				Entrypoint: []string{"/runsd", "--", "/app"},
+				UID:        nonroot,
+				GID:        nonroot,
+				Env:        u.env,
+				Files: []sandbox.File{
+					{Path: "/runsd", Source: filepath.Join(bin, "runsd")},
+					{Path: "/app", Source: filepath.Join(bin, filepath.Base(d.command))},
+				},
 			})
+			if err == nil {
+				err = u.api.Deploy(ctx, api.Deployment{Name: d.name, Image: ref, Account: u.account(d.name)})
+			}
+			errs[i] = err
 		})
 	}
 	deploys.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, os.RemoveAll(bin))...)
 }
 
 // serve opens the platform's address to this machine.
 func (u *up) serve() error {
 	p := u.platform
 	run := control.Run{
-		Addr:      u.listener.Addr().String(),
-		Project:   p.ProjectID,
-		Number:    p.ProjectNumber,
-		Region:    p.Region,
-		Developer: developer,
-		Dir:       u.dir,
-		CA:        filepath.Join(u.dir, "ca.pem"),
-		CABundle:  filepath.Join(u.dir, "ca-bundle.pem"),
+		Addr:        u.listener.Addr().String(),
+		Project:     p.ProjectID,
+		Number:      p.ProjectNumber,
+		Region:      p.Region,
+		Developer:   developer,
+		Dir:         u.dir,
+		CA:          filepath.Join(u.dir, "ca.pem"),
+		CABundle:    filepath.Join(u.dir, "ca-bundle.pem"),
+		Gcloud:      filepath.Join(u.dir, "gcloud"),
+		Docker:      filepath.Join(u.dir, "docker"),
+		Credentials: filepath.Join(u.dir, "developer.json"),
+	}
+	refreshToken := "local-refresh-token." + rand.Text()
+	credentials, err := json.Marshal(map[string]string{
+		"type": "authorized_user", "client_id": identity.GcloudClientID, "client_secret": "none",
+		"refresh_token": refreshToken, "account": developer,
+	})
+	if err != nil {
+		return err
 	}
 	if err := errors.Join(
 		os.WriteFile(run.CA, p.Authority.PEM(), 0o644),
 		os.WriteFile(run.CABundle, p.Authority.Bundle(), 0o644),
+		os.WriteFile(run.Credentials, credentials, 0o600),
+		os.Mkdir(run.Gcloud, 0o700),
+		os.Mkdir(run.Docker, 0o700),
 	); err != nil {
 		return err
 	}
-	run, err := control.Publish(run)
-	if err != nil {
+	kept := u.dir
+	if u.state != "" {
+		kept = u.state
+		if err := os.MkdirAll(kept, 0o700); err != nil {
+			return fmt.Errorf("folder of the state: %w", err)
+		}
+	}
+	if u.programs, err = api.NewPrograms(filepath.Join(kept, "programs")); err != nil {
+		return err
+	}
+	if err := u.openRegistry(kept); err != nil {
+		return err
+	}
+	if u.api, err = api.New(api.Config{
+		Platform: p, Images: api.Several{u.programs, pushed{u.registry}}, OnRepositoryDeleted: u.repositoryDeleted,
+		Developer: developer, RefreshToken: refreshToken, Outside: u.doors, Firestore: u.firestore, StateDir: u.state, Log: p.Log,
+	}); err != nil {
+		return err
+	}
+	u.atClose(u.api.Close)
+	p.APIs = u.hosts
+	if run, err = control.Publish(run); err != nil {
 		return err
 	}
 	u.gateway = &gateway.Gateway{
@@ -302,7 +383,7 @@ func (u *up) serve() error {
 		Hosts:       p.Door,
 		Ours:        p.Serves,
 		Certificate: p.Authority.TLSConfig().GetCertificate,
-		Control:     control.Handler(run, asked{u}),
+		Control:     u.own(control.Handler(run, asked{u})),
 		Log:         p.Log,
 	}
 	served := make(chan struct{})
@@ -333,21 +414,26 @@ func (a asked) Why(as, service string) (control.Decision, error) {
 func (a asked) Overview() string {
 	p := a.platform
 	var b strings.Builder
-	fmt.Fprintf(&b, "cloudrun: %d services in %s of %s\n", len(pair), p.Region, p.ProjectID)
+	names := p.Names()
+	port := a.listener.Addr().(*net.TCPAddr).Port
+	fmt.Fprintf(&b, "cloudrun: %d services in %s of %s, at http://%s\n", len(names), p.Region, p.ProjectID, a.listener.Addr())
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, d := range pair {
-		policy := p.Directory.Policy(p.Directory.Service(p.Region, d.name))
+	for _, name := range names {
+		policy := p.Directory.Policy(p.Directory.Service(p.Region, name))
 		var invokers []string
 		for _, binding := range policy.Bindings {
 			if binding.Role == iam.Invoker {
 				invokers = append(invokers, binding.Members...)
 			}
 		}
-		fmt.Fprintf(table, "  %s\t%s\tinvoker %s\n", d.name, p.URL(d.name), strings.Join(invokers, ", "))
+		fmt.Fprintf(table, "  %s\t%s\tinvoker %s\n", name, p.URL(name), strings.Join(invokers, ", "))
 	}
 	table.Flush()
-	fmt.Fprintf(&b, "try:\n  curl -H \"Authorization: Bearer $(go run ./cloudrun token)\" http://tacoclient.localhost:%d/\n",
-		a.listener.Addr().(*net.TCPAddr).Port)
+	b.WriteString("try:\n")
+	if slices.Contains(names, "tacoclient") {
+		fmt.Fprintf(&b, "  curl -H \"Authorization: Bearer $(go run ./cloudrun token)\" http://tacoclient.localhost:%d/\n", port)
+	}
+	b.WriteString("  eval \"$(go run ./cloudrun env)\"; gcloud run services list\n")
 	return b.String()
 }
 

@@ -39,8 +39,8 @@ var rooms = []room{
 
 	{name: root + "/server/...", may: []string{
 		root + "/generated/server", root + "/internal/httpservice", root + "/internal/cloudlog", root + "/internal/tracecontext",
-		oto + "/otohttp", "go.etcd.io/bbolt", "cloud.google.com/go/firestore/...", "google.golang.org/...",
-	}},
+		oto + "/otohttp", "go.etcd.io/bbolt/...", "cloud.google.com/go/firestore/...", "google.golang.org/...",
+	}, inTests: []string{root + "/internal/firestoreemulator/..."}},
 	{name: root + "/client/...", may: []string{
 		root + "/generated/client", root + "/internal/httpservice", root + "/internal/cloudlog", root + "/internal/tracecontext",
 		"cloud.google.com/go/compute/metadata",
@@ -49,14 +49,16 @@ var rooms = []room{
 		root + "/internal/runhost", root + "/internal/cloudlog", root + "/internal/tracecontext",
 		"github.com/miekg/dns", "golang.org/x/net/...", "golang.org/x/sys/...",
 	}},
-	{name: root + "/cloudrun/...", may: []string{root + "/internal/runhost", "*"}},
+	{name: root + "/cloudrun/...", may: []string{root + "/internal/runhost", root + "/internal/firestoreemulator", "*"}},
 
 	{name: root + "/internal/httpservice/...", may: []string{root + "/internal/cloudlog", root + "/internal/tracecontext"}},
 	{name: root + "/internal/cloudlog/...", may: []string{root + "/internal/tracecontext"}},
 	{name: root + "/internal/tracecontext/..."},
 	{name: root + "/internal/runhost/..."},
+	{name: root + "/internal/firestoreemulator/emulatortest", may: []string{root + "/internal/firestoreemulator", "cloud.google.com/go/firestore", "google.golang.org/..."}},
+	{name: root + "/internal/firestoreemulator/...", inTests: []string{root + "/internal/firestoreemulator/emulatortest"}},
 
-	{name: root + "/e2e/...", inTests: []string{root + "/cloudrun/cloudruntest", "*"}},
+	{name: root + "/e2e/...", inTests: []string{root + "/cloudrun/cloudruntest", root + "/internal/firestoreemulator/...", "*"}},
 
 	{name: oto + "/parser/...", may: []string{"*"}},
 	{name: oto + "/render/...", may: []string{oto + "/parser", "*"}},
@@ -182,6 +184,8 @@ func TestArrowsCanFail(t *testing.T) {
 		{from: root + "/server", to: "cloud.google.com/go/compute/metadata"},
 		{from: root + "/server", to: "go.etcd.io/bbolt", allowed: true},
 		{from: root + "/server", to: root + "/runsd"},
+		{from: root + "/server", to: root + "/internal/firestoreemulator"},
+		{from: root + "/server", to: root + "/internal/firestoreemulator/emulatortest", inTest: true, allowed: true},
 		{from: root + "/server", to: root + "/cloudrun/cloudruntest", inTest: true},
 		{from: root + "/client", to: root + "/generated/client", allowed: true},
 		{from: root + "/client", to: root + "/generated/server", inTest: true},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/amammay/otorun/cloudrun/cloudruntest"
+	"github.com/amammay/otorun/internal/firestoreemulator/emulatortest"
 )
 
 const (
@@ -513,5 +514,55 @@ func TestCloudrunUnprivileged(t *testing.T) {
 	}
 	if n := strings.Count(string(out), "--- PASS: TestCloudrun"); n != 7 {
 		t.Errorf("%d tests passed, want 7:\n%s", n, out)
+	}
+}
+
+// With -firestore there is an emulator, which tacoserver finds. It ends with
+// cloudrun, also when that is killed.
+func TestCloudrunFirestore(t *testing.T) {
+	needSandbox(t)
+	emulatortest.Need(t)
+	for _, killed := range []string{"nothing", "cloudrun", "the emulator"} {
+		t.Run(killed+" is killed", func(t *testing.T) {
+			c := startCommand(t, "..", "up", "-addr", "127.0.0.1:0", "-firestore")
+			// The first call of an emulator on a busy machine may take longer than it may.
+			waitFor(t, "tacos to be eaten", func() bool {
+				return c.shell(t, `curl -sS -H "Authorization: Bearer $(go run ./cloudrun token)" -H 'Host: tacoclient.localhost' http://$CLOUDRUN_ADDR/`) == eaten[4:]
+			})
+			addr := regexp.MustCompile(`FIRESTORE_EMULATOR_HOST=(\S+)`).FindStringSubmatch(c.out.String())
+			if addr == nil {
+				t.Fatal("it doesn't say where the emulator is")
+			}
+			documents := "http://" + addr[1] + "/v1/projects/local-project/databases/(default)/documents/eaters"
+			if got := get(t, documents, "Authorization", "Bearer owner"); !strings.Contains(got, `"Sammy Sosa"`) {
+				t.Errorf("the emulator has %s", got)
+			}
+			var emulators []int
+			for _, pid := range descendants(t, c.Process.Pid) {
+				if args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); strings.Contains(string(args), "CloudFirestore") {
+					emulators = append(emulators, pid)
+				}
+			}
+			if len(emulators) != 1 {
+				t.Fatalf("%d emulators", len(emulators))
+			}
+			const told = "the Firestore emulator has ended"
+			if killed == "the emulator" {
+				syscall.Kill(emulators[0], syscall.SIGKILL)
+				waitFor(t, "the end of the emulator to be told", func() bool { return strings.Contains(c.out.String(), told) })
+			}
+			if killed == "cloudrun" {
+				c.Process.Kill()
+			} else {
+				c.Process.Signal(os.Interrupt)
+			}
+			if err := c.Wait(); killed != "cloudrun" && err != nil {
+				t.Errorf("after Ctrl-C: %v", err)
+			}
+			wantGone(t, emulators)
+			if killed != "the emulator" && strings.Contains(c.out.String(), told) {
+				t.Error("an end that was meant is told of")
+			}
+		})
 	}
 }

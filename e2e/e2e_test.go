@@ -85,8 +85,8 @@ type process struct {
 var listening = regexp.MustCompile(`url"?[=:]"?(http://localhost:\d+)`)
 
 // start runs the command name with the settings (KEY=VALUE) as its whole
-// environment, and returns when it listens. It is killed at the end of the test
-// if it still runs then.
+// environment, but for a port and a file of its own if they name none, and returns
+// when it listens. It is killed at the end of the test if it still runs then.
 func start(t *testing.T, name string, settings ...string) *process {
 	t.Helper()
 	return startFile(t, filepath.Join(bin, name), settings...)
@@ -95,9 +95,15 @@ func start(t *testing.T, name string, settings ...string) *process {
 // startFile is start for a command that was built elsewhere.
 func startFile(t *testing.T, file string, settings ...string) *process {
 	t.Helper()
-	name := filepath.Base(file)
-	p := &process{t: t, name: name, cmd: exec.Command(file), read: make(chan struct{})}
-	p.cmd.Env = append([]string{"PORT=0"}, settings...)
+	cmd := exec.Command(file)
+	cmd.Env = append([]string{"PORT=0", "TACO_DB=" + filepath.Join(t.TempDir(), "tacos.db")}, settings...)
+	return startCmd(t, filepath.Base(file), cmd)
+}
+
+// startCmd is start for a command with its environment.
+func startCmd(t *testing.T, name string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, name: name, cmd: cmd, read: make(chan struct{})}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -44,13 +44,17 @@ func TestPair(t *testing.T) {
 		server.waitForLog("request from runsd version=1.0; Go-http-client/1.1")
 	})
 	t.Run("wrong verb", func(t *testing.T) {
-		resp, err := http.Post(client.URL, "text/plain", nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, client.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
 		if resp.StatusCode != 405 || resp.Header.Get("Allow") == "" {
-			t.Errorf("POST / = %s, Allow %q, want 405 with Allow", resp.Status, resp.Header.Get("Allow"))
+			t.Errorf("DELETE / = %s, Allow %q, want 405 with Allow", resp.Status, resp.Header.Get("Allow"))
 		}
 	})
 	t.Run("the log is text", func(t *testing.T) {

@@ -32,13 +32,15 @@ class EatTacoRequest:
     """EatTacoRequest says who has eaten what."""
 
     name: str
-    """Name is the person who eats.
+    """Name is the person who eats: up to 100 characters, without control
+    characters. White space around it doesn't count.
 
     Required.
     """
 
     tacos: list[str]
-    """Tacos are the tacos the person has consumed, one item a taco.
+    """Tacos are all the tacos the person has consumed, one item a taco: up to
+    1000, of up to 100 characters each.
 
     Required.
     """
@@ -52,6 +54,51 @@ class EatTacoResponse:
     """TacoConsumptionStatus is one sentence for a person to read."""
 
 
+@dataclass(kw_only=True)
+class Eater:
+    """Eater is what one person has eaten."""
+
+    name: str = ""
+    """Name is the person."""
+
+    tacos: list[str] | None = None
+    """Tacos are the tacos the person has consumed."""
+
+    count: int = 0
+    """Count is how many they are."""
+
+    last_meal: str = ""
+    """LastMeal is when the record was last changed, as RFC 3339 has it."""
+
+
+@dataclass(kw_only=True)
+class ListEatersRequest:
+    """ListEatersRequest says which part of the list is wanted."""
+
+    limit: int = 0
+    """Limit is how many eaters the page may have, at most 100: 10 if zero. It may
+    have fewer although there are more, if they have eaten a lot.
+    """
+
+    page_token: str = ""
+    """PageToken is an earlier page's NextPageToken, to go on behind it. Whoever
+    doesn't eat between the pages is on one of them, whatever others eat.
+    """
+
+
+@dataclass(kw_only=True)
+class ListEatersResponse:
+    """ListEatersResponse is a page of the list."""
+
+    eaters: list[Eater] | None = None
+    """Eaters are those who have eaten most first; who has eaten as much as
+    another is ordered by name.
+    """
+
+    next_page_token: str = ""
+    """NextPageToken leads to the page behind this one. It is empty on the last."""
+
+
 
 class TacoService:
     """TacoService keeps track of who eats which tacos."""
@@ -60,11 +107,21 @@ class TacoService:
         self._client = client
 
     def eat_taco(self, request: EatTacoRequest, *, timeout: float | None = None) -> EatTacoResponse:
-        """EatTaco records that a person has consumed tacos."""
+        """EatTaco records that a person has consumed tacos. They are all that the
+        person has consumed: what was recorded before is replaced.
+        """
         return cast("EatTacoResponse", self._client._call(
             "TacoService", "EatTaco", request, timeout,
             _Shape("object", EatTacoRequest),
             _Shape("object", EatTacoResponse),
+        ))
+
+    def list_eaters(self, request: ListEatersRequest, *, timeout: float | None = None) -> ListEatersResponse:
+        """ListEaters lists who has eaten most, a page at a time."""
+        return cast("ListEatersResponse", self._client._call(
+            "TacoService", "ListEaters", request, timeout,
+            _Shape("object", ListEatersRequest),
+            _Shape("object", ListEatersResponse),
         ))
 
 
@@ -288,6 +345,20 @@ _FIELDS: dict[Any, list[_Field]] = {
     ],
     EatTacoResponse: [
         _Field("taco_consumption_status", "tacoConsumptionStatus", _Shape("string")),
+    ],
+    Eater: [
+        _Field("name", "name", _Shape("string")),
+        _Field("tacos", "tacos", _Shape("list", of=_Shape("string"), null=True)),
+        _Field("count", "count", _Shape("int")),
+        _Field("last_meal", "lastMeal", _Shape("string")),
+    ],
+    ListEatersRequest: [
+        _Field("limit", "limit", _Shape("int")),
+        _Field("page_token", "pageToken", _Shape("string")),
+    ],
+    ListEatersResponse: [
+        _Field("eaters", "eaters", _Shape("list", of=_Shape("object", Eater), null=True)),
+        _Field("next_page_token", "nextPageToken", _Shape("string")),
     ],
 }
 

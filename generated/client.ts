@@ -17,22 +17,32 @@ export class TacoService {
 		this.#client = client;
 	}
 
-	/** EatTaco records that a person has consumed tacos. */
+	/**
+	 * EatTaco records that a person has consumed tacos. They are all that the
+	 * person has consumed: what was recorded before is replaced.
+	 */
 	eatTaco(request: EatTacoRequest, options?: CallOptions): Promise<EatTacoResponse> {
 		return this.#client.call("TacoService", "EatTaco", request, options, undefined, undefined);
+	}
+
+	/** ListEaters lists who has eaten most, a page at a time. */
+	listEaters(request: ListEatersRequest, options?: CallOptions): Promise<ListEatersResponse> {
+		return this.#client.call("TacoService", "ListEaters", request, options, "ListEatersRequest", "ListEatersResponse");
 	}
 }
 
 /** EatTacoRequest says who has eaten what. */
 export interface EatTacoRequest {
 	/**
-	 * Name is the person who eats.
+	 * Name is the person who eats: up to 100 characters, without control
+	 * characters. White space around it doesn't count.
 	 *
 	 * Required.
 	 */
 	name: string;
 	/**
-	 * Tacos are the tacos the person has consumed, one item a taco.
+	 * Tacos are all the tacos the person has consumed, one item a taco: up to
+	 * 1000, of up to 100 characters each.
 	 *
 	 * Required.
 	 */
@@ -43,6 +53,43 @@ export interface EatTacoRequest {
 export interface EatTacoResponse {
 	/** TacoConsumptionStatus is one sentence for a person to read. */
 	tacoConsumptionStatus: string;
+}
+
+/** Eater is what one person has eaten. */
+export interface Eater {
+	/** Name is the person. */
+	name: string;
+	/** Tacos are the tacos the person has consumed. */
+	tacos: string[] | null;
+	/** Count is how many they are. */
+	count: number | bigint;
+	/** LastMeal is when the record was last changed, as RFC 3339 has it. */
+	lastMeal: string;
+}
+
+/** ListEatersRequest says which part of the list is wanted. */
+export interface ListEatersRequest {
+	/**
+	 * Limit is how many eaters the page may have, at most 100: 10 if zero. It may
+	 * have fewer although there are more, if they have eaten a lot.
+	 */
+	limit: number | bigint;
+	/**
+	 * PageToken is an earlier page's NextPageToken, to go on behind it. Whoever
+	 * doesn't eat between the pages is on one of them, whatever others eat.
+	 */
+	pageToken: string;
+}
+
+/** ListEatersResponse is a page of the list. */
+export interface ListEatersResponse {
+	/**
+	 * Eaters are those who have eaten most first; who has eaten as much as
+	 * another is ordered by name.
+	 */
+	eaters: Eater[] | null;
+	/** NextPageToken leads to the page behind this one. It is empty on the last. */
+	nextPageToken: string;
 }
 
 /** How a {@link Client} calls. */
@@ -185,6 +232,9 @@ export class Client {
 type Shape = string | readonly [Shape] | { readonly [key: string]: Shape } | undefined;
 
 const shapes: { readonly [name: string]: Shape } = {
+	Eater: { count: "#int" },
+	ListEatersRequest: { limit: "#int" },
+	ListEatersResponse: { eaters: ["Eater"] },
 };
 
 /** Looks a name up, and takes the quotes from a shape. */

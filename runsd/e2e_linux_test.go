@@ -137,6 +137,9 @@ func (c *cloud) shell(t *testing.T, script string, flags ...string) string {
 func lookPath(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err) // CI installs it
+		}
 		t.Skipf("%v", err)
 	}
 }
@@ -186,10 +189,26 @@ func TestDNSMode(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	})
+	addresses := map[string]string{
+		"hello": "127.0.0.1", "hello.us-east1": "127.0.0.1", "hello.us-east1.run.internal.": "127.0.0.1", "www.example.com": publicIP, "metadata.google.internal": metadataIP,
+	}
+	t.Run("musl", func(t *testing.T) {
+		lookPath(t, "musl-gcc")
+		resolve := filepath.Join(t.TempDir(), "resolve")
+		if out, err := exec.Command("musl-gcc", "-static", "-o", resolve, "testdata/resolve.c").CombinedOutput(); err != nil {
+			t.Fatalf("build: %v\n%s", err, out)
+		}
+		for name, want := range addresses {
+			if got := c.shell(t, resolve+" "+name); got != want+"\n" {
+				t.Errorf("%s: %q, want %s", name, got, want)
+			}
+		}
+		if got := c.shell(t, resolve+" nothing.example.com || true"); strings.Contains(got, "127.0.0.1") {
+			t.Errorf("a name that there isn't: %q", got)
+		}
+	})
 	t.Run("getent", func(t *testing.T) {
-		for name, want := range map[string]string{
-			"hello": "127.0.0.1", "hello.us-east1": "127.0.0.1", "hello.us-east1.run.internal.": "127.0.0.1", "www.example.com": publicIP, "metadata.google.internal": metadataIP,
-		} {
+		for name, want := range addresses {
 			if got := c.shell(t, "getent ahostsv4 "+name); !strings.HasPrefix(got, want+" ") {
 				t.Errorf("getent ahostsv4 %s: %q, want %s", name, got, want)
 			}

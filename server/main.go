@@ -8,6 +8,14 @@
 // GET /health. It listens on $PORT, 8080 if that is not set; 0 takes a free port,
 // which the log names.
 //
+// What is eaten is kept in the file $TACO_DB, by default tacos.db in the folder
+// otorun of the user's cache folder. On Cloud Run that is /tmp/tacos.db, which
+// goes with the instance, and of which each instance has one of its own. With
+// TACO_STORE=firestore it is kept in the Firestore of the project in
+// $GOOGLE_CLOUD_PROJECT, or of the one that the credentials or the metadata
+// server name; FIRESTORE_EMULATOR_HOST is honoured. An answer means that what was
+// eaten is kept.
+//
 // The log goes to stderr: a line a request, on Cloud Run as JSON for Cloud
 // Logging. SIGTERM and SIGINT let the requests that have begun finish; the exit
 // status is then 0.
@@ -40,10 +48,19 @@ var program = httpservice.Program{
 	Handler:     newHandler,
 	Usage: `usage: tacoserver
 
-tacoserver answers POST /oto/TacoService.EatTaco and GET /health.
+tacoserver answers POST /oto/TacoService.EatTaco and TacoService.ListEaters,
+and GET /health.
 
 environment:
-  PORT    where to listen (default 8080; 0 takes a free port)
+  PORT        where to listen (default 8080; 0 takes a free port)
+  TACO_STORE  what keeps what is eaten: bbolt, a file, or firestore (default bbolt)
+  TACO_DB     the file (default otorun/tacos.db in the user's cache folder,
+              /tmp/tacos.db on Cloud Run)
+  GOOGLE_CLOUD_PROJECT
+              the project whose Firestore it is (default: the credentials' or the
+              metadata server's)
+  FIRESTORE_EMULATOR_HOST
+              HOST:PORT of a Firestore emulator
 `,
 }
 
@@ -51,9 +68,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	return program.Main(ctx, args, getenv, stderr)
 }
 
-func newHandler(_ context.Context, _ func(string) string, log *slog.Logger) (http.Handler, error) {
+func newHandler(_ context.Context, getenv func(string) string, log *slog.Logger) (http.Handler, error) {
+	// It isn't closed: what was answered is kept, and what wasn't need not be.
+	store, err := openStore(getenv, log)
+	if err != nil {
+		return nil, err
+	}
 	oto := otohttp.NewServer()
 	oto.Logger = log
-	server.RegisterTacoService(oto, tacoService{})
+	server.RegisterTacoService(oto, tacoService{store})
 	return oto, nil
 }

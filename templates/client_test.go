@@ -27,7 +27,8 @@ import (
 
 // tacoService is a service as its authors write it against oto.
 type tacoService struct {
-	eat func(ctx context.Context, request server.EatTacoRequest) (*server.EatTacoResponse, error)
+	server.TacoService // for the methods that aren't called here
+	eat                func(ctx context.Context, request server.EatTacoRequest) (*server.EatTacoResponse, error)
 }
 
 func (s *tacoService) EatTaco(ctx context.Context, request server.EatTacoRequest) (*server.EatTacoResponse, error) {

@@ -210,13 +210,16 @@ func (r *Run) container(s Service) instance.Spec {
 		command = r.build(s.Package)
 	}
 	spec := instance.Spec{
-		Args:        append([]string{"/app"}, s.Args...),
-		Env:         s.Env,
-		Files:       []sandbox.File{{Path: "/app", Source: command}},
-		UID:         s.UID,
-		GID:         s.UID,
-		Outside:     s.Doors,
-		StartupPath: s.StartupPath,
+		Args:    append([]string{"/app"}, s.Args...),
+		Env:     s.Env,
+		Files:   []sandbox.File{{Path: "/app", Source: command}},
+		UID:     s.UID,
+		GID:     s.UID,
+		Outside: s.Doors,
+	}
+	if s.StartupPath != "" { // asked for often: a test doesn't wait for the next time
+		const period = 10 * time.Millisecond
+		spec.Startup = instance.Probe{Path: s.StartupPath, Period: period, Timeout: 10 * time.Second, Failures: int(240 * time.Second / period)}
 	}
 	if s.UID == 0 && !s.Root {
 		spec.UID, spec.GID = nonroot, nonroot

@@ -12,21 +12,27 @@ import (
 
 // TacoService keeps track of who eats which tacos.
 type TacoService interface {
-	// EatTaco records that a person has consumed tacos.
+	// EatTaco records that a person has consumed tacos. They are all that the
+	// person has consumed: what was recorded before is replaced.
 	EatTaco(ctx context.Context, request EatTacoRequest) (*EatTacoResponse, error)
+	// ListEaters lists who has eaten most, a page at a time.
+	ListEaters(ctx context.Context, request ListEatersRequest) (*ListEatersResponse, error)
 }
 
 // RegisterTacoService has server answer the calls of TacoService with service.
 func RegisterTacoService(server *otohttp.Server, service TacoService) {
 	otohttp.Handle(server, "TacoService", "EatTaco",
 		otohttp.Checked("EatTacoRequest", checkEatTacoRequest, service.EatTaco))
+	otohttp.Handle(server, "TacoService", "ListEaters", service.ListEaters)
 }
 
 // EatTacoRequest says who has eaten what.
 type EatTacoRequest struct {
-	// Name is the person who eats.
+	// Name is the person who eats: up to 100 characters, without control
+	// characters. White space around it doesn't count.
 	Name string `json:"name"`
-	// Tacos are the tacos the person has consumed, one item a taco.
+	// Tacos are all the tacos the person has consumed, one item a taco: up to
+	// 1000, of up to 100 characters each.
 	Tacos []string `json:"tacos"`
 }
 
@@ -34,6 +40,39 @@ type EatTacoRequest struct {
 type EatTacoResponse struct {
 	// TacoConsumptionStatus is one sentence for a person to read.
 	TacoConsumptionStatus string `json:"tacoConsumptionStatus"`
+	// Error is string explaining what went wrong. Empty if everything was fine.
+	Error string `json:"error,omitempty"`
+}
+
+// Eater is what one person has eaten.
+type Eater struct {
+	// Name is the person.
+	Name string `json:"name"`
+	// Tacos are the tacos the person has consumed.
+	Tacos []string `json:"tacos"`
+	// Count is how many they are.
+	Count int `json:"count"`
+	// LastMeal is when the record was last changed, as RFC 3339 has it.
+	LastMeal string `json:"lastMeal"`
+}
+
+// ListEatersRequest says which part of the list is wanted.
+type ListEatersRequest struct {
+	// Limit is how many eaters the page may have, at most 100: 10 if zero. It may
+	// have fewer although there are more, if they have eaten a lot.
+	Limit int `json:"limit"`
+	// PageToken is an earlier page's NextPageToken, to go on behind it. Whoever
+	// doesn't eat between the pages is on one of them, whatever others eat.
+	PageToken string `json:"pageToken"`
+}
+
+// ListEatersResponse is a page of the list.
+type ListEatersResponse struct {
+	// Eaters are those who have eaten most first; who has eaten as much as
+	// another is ordered by name.
+	Eaters []Eater `json:"eaters"`
+	// NextPageToken leads to the page behind this one. It is empty on the last.
+	NextPageToken string `json:"nextPageToken"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
 }

@@ -117,7 +117,19 @@ func New(config Config) *Pool {
 // start takes on average, at least 10 s, as on Cloud Run; the error is then
 // [ErrAtMax] or [ErrTooSlow]. It is a [StartError] when an instance it waited
 // for could not be started.
-func (p *Pool) Acquire(ctx context.Context) (Instance, func(), error) {
+func (p *Pool) Acquire(ctx context.Context) (Instance, func(), error) { return p.acquire(ctx, true) }
+
+// Ready returns when an instance runs, however long its start takes. It fails as
+// Acquire does otherwise.
+func (p *Pool) Ready(ctx context.Context) error {
+	_, release, err := p.acquire(ctx, false)
+	if err == nil {
+		release()
+	}
+	return err
+}
+
+func (p *Pool) acquire(ctx context.Context, impatient bool) (Instance, func(), error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -131,9 +143,13 @@ func (p *Pool) Acquire(ctx context.Context) (Instance, func(), error) {
 	w := &waiter{result: make(chan outcome, 1)}
 	p.waiting = append(p.waiting, w)
 	p.scaleUp()
-	patience := time.NewTimer(p.patience())
+	var patience <-chan time.Time
+	if impatient {
+		timer := time.NewTimer(p.patience())
+		defer timer.Stop()
+		patience = timer.C
+	}
 	p.mu.Unlock()
-	defer patience.Stop()
 
 	var cause error
 	select {
@@ -141,7 +157,7 @@ func (p *Pool) Acquire(ctx context.Context) (Instance, func(), error) {
 		return p.settle(o)
 	case <-ctx.Done():
 		cause = context.Cause(ctx)
-	case <-patience.C:
+	case <-patience:
 		cause = ErrTooSlow
 	}
 	p.mu.Lock()

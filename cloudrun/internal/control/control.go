@@ -43,6 +43,12 @@ type Run struct {
 	Dir      string `json:"dir"`
 	CABundle string `json:"caBundle"`
 	CA       string `json:"ca"`
+	// Gcloud is a folder for gcloud's configuration and Docker one for docker's, so
+	// that the user's own aren't touched. Credentials is the file with the
+	// developer's.
+	Gcloud      string `json:"gcloud"`
+	Docker      string `json:"docker"`
+	Credentials string `json:"credentials"`
 
 	Secret string `json:"secret"`
 }

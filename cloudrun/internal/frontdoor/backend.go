@@ -46,6 +46,8 @@ func (a Address) String() string {
 // A Service is what the front door needs to know of one.
 type Service struct {
 	Name, Region string
+	// Revision is the one that takes the request, if the backend has several.
+	Revision string
 	// CustomAudiences are accepted besides the service's run.app URLs.
 	CustomAudiences []string
 	// InvokerCheckDisabled lets everyone in, as --no-invoker-iam-check does.

@@ -99,6 +99,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	proxied := r.Method == http.MethodConnect || r.URL.Host != ""
 	switch {
 	case proxied && !g.Ours(host) && IsGoogle(host):
+		g.Log.Warn("refused: the local platform does not have this host of Google", "host", host, "method", r.Method)
 		http.Error(w, fmt.Sprintf("cloudrun: %s is a host of Google Cloud that the local platform does not have, and nothing meant for it is sent to the real one", host), http.StatusForbidden)
 	case r.Method == http.MethodConnect:
 		g.connect(w, r, host)
@@ -160,10 +161,9 @@ func hostname(host string) string {
 // isLocal says whether host is a SERVICE.localhost.
 func isLocal(host string) bool { return strings.HasSuffix(host, ".localhost") }
 
-// google is where Google Cloud's APIs, registries and services are.
+// google is where Google's APIs, consoles, registries and services are.
 var google = []string{
-	"googleapis.com", "run.app", "cloudfunctions.net", "pkg.dev", "gcr.io", "accounts.google.com",
-	"oauth2.google.com", "console.cloud.google.com", "metadata.google.internal",
+	"googleapis.com", "google.com", "run.app", "cloudfunctions.net", "pkg.dev", "gcr.io", "google.internal",
 }
 
 // IsGoogle says whether host belongs to Google Cloud.

@@ -9,7 +9,7 @@
 //	d.MayInvoke(sa.Principal, "us-central1", "tacoserver").Allowed // true
 //
 // A change counts at once; in the cloud it may take minutes. The state lives in
-// memory and ends with the run.
+// memory; [Directory.Snapshot] is for who keeps it.
 //
 // It imports only the standard library.
 package iam
@@ -76,6 +76,7 @@ type Account struct {
 	Principal
 	ProjectID   string
 	DisplayName string
+	Description string
 }
 
 // A Directory is the identities and policies of a project. Its methods may be
@@ -169,7 +170,7 @@ func (d *Directory) Accounts() []Account {
 func (d *Directory) DeleteServiceAccount(name string) error {
 	a, ok := d.Account(name)
 	if !ok {
-		return fmt.Errorf("service account %.100q: %w", name, ErrNotFound)
+		return notThere(name)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -194,6 +195,10 @@ func (d *Directory) DeleteServiceAccount(name string) error {
 		}
 	}
 	return nil
+}
+
+func notThere(account string) error {
+	return fmt.Errorf("service account %.100q: %w", account, ErrNotFound)
 }
 
 // EnsureUser returns the user with that email, who is added if need be: there is

@@ -46,11 +46,25 @@ func (d *Directory) MayInvoke(p Principal, region, service string) Decision {
 	}
 }
 
+// HasRole says whether p has one of the roles on one of the resources, by a
+// binding without a condition.
+func (d *Directory) HasRole(p Principal, roles []string, resources ...string) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	_, _, _, ok := d.binding(p, roles, resources...)
+	return ok
+}
+
 // grant finds the binding that lets p invoke what resource names.
 func (d *Directory) grant(p Principal, resource string) (role, member, on string, ok bool) {
-	for _, on := range []string{resource, d.Project()} {
+	return d.binding(p, invoking, resource, d.Project())
+}
+
+// binding finds one that gives p one of the roles on one of the resources.
+func (d *Directory) binding(p Principal, roles []string, resources ...string) (role, member, on string, ok bool) {
+	for _, on := range resources {
 		for _, b := range d.policies[on].Bindings {
-			if b.Condition != nil || !slices.Contains(invoking, b.Role) {
+			if b.Condition != nil || !slices.Contains(roles, b.Role) {
 				continue
 			}
 			for _, m := range b.Members {

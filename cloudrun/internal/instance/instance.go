@@ -6,16 +6,15 @@
 package instance
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,11 +60,10 @@ type Spec struct {
 	Files []sandbox.File
 	// Port is where it is to listen: 8080 if zero.
 	Port int
-	// StartupPath is asked for by GET to tell whether the container has started;
-	// without it, it has when its port takes connections.
-	StartupPath string
-	// StartupTimeout is how long it may take to listen: 240 s if zero.
-	StartupTimeout time.Duration
+	// Startup tells whether the container has started, and Liveness, if there is
+	// one, whether it goes on well.
+	Startup  Probe
+	Liveness *Probe
 	// Outside are addresses outside, host:port, that it may connect to.
 	Outside []string
 	// CABundle is the certificates that programs in it trust, as PEM.
@@ -92,6 +90,9 @@ type Instance struct {
 	done      chan struct{}
 	exit      sandbox.Exit
 	stop      sync.Once
+
+	mu        sync.Mutex
+	unhealthy string
 }
 
 // StartupError says why a container did not come to listen.
@@ -124,9 +125,6 @@ func Start(ctx context.Context, id string, spec Spec, doors Doors, stdout, stder
 	if spec.Port == 0 {
 		spec.Port = defaultPort
 	}
-	if spec.StartupTimeout == 0 {
-		spec.StartupTimeout = defaultStartupTimeout
-	}
 	last := &tail{}
 	tcp := func(addr netip.Addr, port uint16) sandbox.Address {
 		return sandbox.Address{Network: "tcp", AddrPort: netip.AddrPortFrom(addr, port)}
@@ -158,14 +156,10 @@ func Start(ctx context.Context, id string, spec Spec, doors Doors, stdout, stder
 		GID:      spec.GID,
 		Hostname: "localhost",
 		Root:     spec.Root,
-		Files: append([]sandbox.File{
-			{Path: "/etc/resolv.conf", Data: []byte("nameserver " + metadataAddr.String() + "\nsearch google.internal\n")},
-			{Path: "/etc/hosts", Data: []byte(hosts)},
-			{Path: "/etc/ssl/certs/ca-certificates.crt", Data: spec.CABundle},
-		}, spec.Files...),
-		Listen: listen,
-		Stdout: io.MultiWriter(last, stdout),
-		Stderr: io.MultiWriter(last, stderr),
+		Files:    slices.Concat(platformFiles(hosts, spec.CABundle), spec.Files),
+		Listen:   listen,
+		Stdout:   io.MultiWriter(last, stdout),
+		Stderr:   io.MultiWriter(last, stderr),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start a container of %s: %w", spec.Revision, err)
@@ -185,11 +179,36 @@ func Start(ctx context.Context, id string, spec Spec, doors Doors, stdout, stder
 		metadata.Close()
 		close(i.done)
 	}()
-	if err := i.waitForPort(ctx, spec, last); err != nil {
+	if err := i.waitToStart(ctx, spec.Startup.withDefaults(), last); err != nil {
 		i.Stop()
 		return nil, err
 	}
+	if spec.Liveness != nil {
+		go i.keepAlive(spec.Liveness.withDefaults())
+	}
 	return i, nil
+}
+
+// otherBundles are where other distributions than Debian, whose place is always
+// filled, have the certificates that programs trust.
+var otherBundles = []string{
+	"/etc/ssl/cert.pem",                                 // Alpine
+	"/etc/pki/tls/certs/ca-bundle.crt",                  // Fedora, RHEL
+	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // the same, where the link leads
+	"/etc/ssl/ca-bundle.pem",                            // openSUSE
+}
+
+// platformFiles are put into every container, whatever its image has there.
+func platformFiles(hosts string, bundle []byte) []sandbox.File {
+	files := []sandbox.File{
+		{Path: "/etc/resolv.conf", Data: []byte("nameserver " + metadataAddr.String() + "\nsearch google.internal\n")},
+		{Path: "/etc/hosts", Data: []byte(hosts)},
+		{Path: "/etc/ssl/certs/ca-certificates.crt", Data: bundle},
+	}
+	for _, name := range otherBundles {
+		files = append(files, sandbox.File{Path: name, Data: bundle, Replace: true})
+	}
+	return files
 }
 
 // environment is the contract's and the container's own, which goes first where
@@ -217,70 +236,11 @@ func environment(spec Spec) []string {
 	return env
 }
 
-// waitForPort is the startup probe: it returns when the port takes connections,
-// and when the startup path is answered with success, if there is one.
-func (i *Instance) waitForPort(ctx context.Context, spec Spec, last *tail) error {
-	ctx, cancel := context.WithTimeout(ctx, spec.StartupTimeout)
-	defer cancel()
-	fail := func(reason string) error {
-		return &StartupError{Port: i.port, Reason: reason, Log: last.lines()}
-	}
-	var failure error
-	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
-		err := i.probe(ctx, spec.StartupPath)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil || failure == nil { // the last one that time didn't cut short
-			failure = err
-		}
-		select {
-		case <-i.done:
-			return fail("it ended with " + i.exit.String())
-		case <-ctx.Done():
-			if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
-				return cause
-			}
-			return fail(fmt.Sprintf("within %v its startup probe had no success: %v", spec.StartupTimeout, failure))
-		case <-time.After(pause):
-		}
-	}
-}
-
-// probe asks once whether the container has started.
-func (i *Instance) probe(ctx context.Context, path string) error {
-	conn, err := i.Dial(ctx)
-	if err != nil {
-		return fmt.Errorf("nothing listens on all addresses at port %d: %w", i.port, err)
-	}
-	defer conn.Close()
-	if path == "" {
-		return nil
-	}
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ownAddr.String()+path, nil)
-	if err != nil {
-		return err
-	}
-	r.Header.Set("User-Agent", "GoogleHC/1.0")
-	r.Close = true
-	if err := r.Write(conn); err != nil {
-		return err
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode < 200 || resp.StatusCode >= 400 {
-		return fmt.Errorf("GET %s: %s", path, resp.Status)
-	}
-	return nil
-}
-
 // Dial connects to the container's port.
-func (i *Instance) Dial(ctx context.Context) (net.Conn, error) {
-	return i.container.DialContext(ctx, "tcp", netip.AddrPortFrom(ownAddr, uint16(i.port)).String())
+func (i *Instance) Dial(ctx context.Context) (net.Conn, error) { return i.dial(ctx, i.port) }
+
+func (i *Instance) dial(ctx context.Context, port int) (net.Conn, error) {
+	return i.container.DialContext(ctx, "tcp", netip.AddrPortFrom(ownAddr, uint16(port)).String())
 }
 
 // Done is closed when the instance has ended.

@@ -132,6 +132,35 @@ func TestContract(t *testing.T) {
 	}
 }
 
+// TestImageFiles runs on an image that has files in the platform's places.
+func TestImageFiles(t *testing.T) {
+	t.Parallel()
+	s := spec(t, "serve")
+	s.Root, s.CABundle = t.TempDir(), []byte("platform's")
+	const fedora, debian = "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"
+	for _, name := range []string{"/etc/resolv.conf", "/etc/hosts", "/data", "/pem"} {
+		name = filepath.Join(s.Root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte("image's"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Join(s.Root, filepath.Dir(fedora)), 0o755), os.Symlink("/pem", filepath.Join(s.Root, fedora))); err != nil {
+		t.Fatal(err)
+	}
+	i, err := start(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		debian: "platform's", fedora: "platform's", "/etc/resolv.conf": "nameserver 169.254.169.254\nsearch google.internal\n",
+		"/data": "image's", "/etc/ssl/cert.pem": "open /etc/ssl/cert.pem: no such file or directory",
+	} {
+		if got := get(t, i, "/read?name="+name); got != want {
+			t.Errorf("%s has %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestDoesNotStart(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -144,7 +173,7 @@ func TestDoesNotStart(t *testing.T) {
 			t.Parallel()
 			s := spec(t, tt.what)
 			if tt.what == "loopback" {
-				s.StartupTimeout = time.Second
+				s.Startup.Period = time.Second
 			}
 			_, err := start(t, s)
 			e, ok := errors.AsType[*StartupError](err)
@@ -158,11 +187,11 @@ func TestDoesNotStart(t *testing.T) {
 func TestStartupPath(t *testing.T) {
 	t.Parallel()
 	s := spec(t, "serve")
-	s.StartupPath = "/ready" // has success the third time
+	s.Startup = Probe{Path: "/ready", Period: 10 * time.Millisecond, Timeout: 10 * time.Second, Failures: 1000} // has success the third time
 	if _, err := start(t, s); err != nil {
 		t.Error(err)
 	}
-	s.StartupPath, s.StartupTimeout = "/nowhere", 2*time.Second
+	s.Startup.Path, s.Startup.Failures = "/nowhere", 3
 	if _, err := start(t, s); err == nil || !strings.Contains(err.Error(), "GET /nowhere: 404 Not Found") {
 		t.Errorf("Start = %v", err)
 	}

@@ -21,6 +21,8 @@ type Source struct {
 	Service  string
 	Revision string
 	Instance string
+	// Stream is stdout or stderr, if that is known.
+	Stream string
 }
 
 // Entry is one line of a log.

@@ -16,7 +16,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -34,6 +33,7 @@ import (
 	"github.com/amammay/otorun/cloudrun/internal/instance"
 	"github.com/amammay/otorun/cloudrun/internal/logs"
 	"github.com/amammay/otorun/cloudrun/internal/metadata"
+	"github.com/amammay/otorun/cloudrun/internal/sandbox"
 	"github.com/amammay/otorun/internal/runhost"
 )
 
@@ -68,6 +68,9 @@ type Platform struct {
 	Door *frontdoor.Door
 	// Logs has what the containers wrote.
 	Logs *logs.Store
+	// APIs returns what answers for a host of Google's APIs, or nil. It may be nil,
+	// and is to be set before anything is served.
+	APIs func(host string) http.Handler
 
 	bundle []byte
 	names  *dns.Server
@@ -76,6 +79,8 @@ type Platform struct {
 	work   sync.WaitGroup // revisions that drain
 
 	mu       sync.Mutex
+	closed   bool
+	deploys  int
 	services map[string]*service
 	faults   map[string][]metadata.Fault // by service
 }
@@ -159,37 +164,9 @@ type Template struct {
 	Timeout time.Duration
 	// HTTP2 says that the container speaks HTTP/2 without TLS.
 	HTTP2 bool
-}
-
-// service is a deployed service. Its revision and site are replaced, never
-// changed.
-type service struct {
-	name       string
-	generation int
-	serving    *revision
-	tags       map[string]*revision
-	site       *frontdoor.Service
-}
-
-// reachable says whether any URL leads to a revision.
-func (s *service) reachable(r *revision) bool {
-	if s.serving == r {
-		return true
-	}
-	for _, tagged := range s.tags {
-		if tagged == r {
-			return true
-		}
-	}
-	return false
-}
-
-// revision is one version of a service.
-type revision struct {
-	name     string
-	account  string
-	template Template
-	pool     *autoscale.Pool
+	// Secrets returns what is read anew for each instance: more of its environment
+	// and of its files. It may be nil.
+	Secrets func() (env []string, files []sandbox.File, err error)
 }
 
 // Instance is a running instance of a service.
@@ -212,69 +189,55 @@ func (p *Platform) Deploy(ctx context.Context, s Service) error {
 	if !runhost.IsServiceName(s.Name) {
 		return fmt.Errorf("deploy %q: a service's name has lower-case letters, digits and hyphens, starts with a letter, ends with none, and is shorter than 50", s.Name)
 	}
-	account, ok := p.Directory.Account(s.Account)
-	if !ok {
-		return fmt.Errorf("deploy %s: there is no service account %q: gcloud iam service-accounts create makes one", s.Name, s.Account)
-	}
 	p.mu.Lock()
-	svc := p.services[s.Name]
-	if svc == nil {
-		svc = &service{name: s.Name, tags: make(map[string]*revision)}
-		p.services[s.Name] = svc
-	}
-	svc.generation++
-	r := &revision{
-		name:     fmt.Sprintf("%s-%05d-%s", s.Name, svc.generation, suffix()),
-		account:  account.Email,
-		template: s.Template,
-	}
+	p.deploys++
+	name := RevisionName(s.Name, p.deploys)
 	p.mu.Unlock()
-
-	r.pool = autoscale.New(autoscale.Config{
-		Start:       func(ctx context.Context) (autoscale.Instance, error) { return p.start(ctx, s.Name, r) },
-		Concurrency: s.Template.Concurrency,
-		Min:         s.Template.MinInstances,
-		Max:         s.Template.MaxInstances,
-		IdleAfter:   s.Template.IdleAfter,
-		Log:         p.Log.With("service", s.Name, "revision", r.name),
-	})
-	_, release, err := r.pool.Acquire(ctx)
-	if err != nil {
-		p.drain(r)
-		if start, ok := errors.AsType[*autoscale.StartError](err); ok {
-			err = start.Cause
-		}
-		return fmt.Errorf("deploy %s: revision %s: %w", s.Name, r.name, err)
+	if err := p.AddRevision(s.Name, Revision{Name: name, Account: s.Account, Template: s.Template}); err != nil {
+		return fmt.Errorf("deploy %s: %w", s.Name, err)
 	}
-	release()
-
+	if err := p.StartRevision(ctx, s.Name, name); err != nil {
+		p.RemoveRevision(s.Name, name)
+		return fmt.Errorf("deploy %s: revision %s: %w", s.Name, name, err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ctx.Err() != nil {
-		p.drain(r)
-		return errors.New("the platform is closed")
+	svc := p.services[s.Name]
+	if svc == nil {
+		return fmt.Errorf("deploy %s: it was deleted meanwhile", s.Name)
 	}
-	replaced := []*revision{svc.serving, svc.tags[s.Tag]}
-	if s.Tag != "" {
-		svc.tags[s.Tag] = r
-	}
-	if !s.NoTraffic || svc.serving == nil {
-		svc.serving = r
-	}
-	for i, old := range replaced {
-		if old != nil && !slices.Contains(replaced[:i], old) && !svc.reachable(old) {
-			p.drain(old)
+	takesAll := !s.NoTraffic || !svc.serves()
+	var targets []Target
+	for _, t := range svc.targets {
+		if takesAll {
+			t.Percent = 0
+		}
+		if t.Tag == s.Tag {
+			t.Tag = ""
+		}
+		if t.Percent > 0 || t.Tag != "" {
+			targets = append(targets, t)
 		}
 	}
-	svc.site = &frontdoor.Service{
-		Name:                 s.Name,
-		Region:               p.Region,
-		CustomAudiences:      slices.Clone(s.CustomAudiences),
-		InvokerCheckDisabled: s.InvokerCheckDisabled,
-		HTTP2:                s.Template.HTTP2,
-		Timeout:              s.Template.Timeout,
+	if takesAll || s.Tag != "" {
+		t := Target{Revision: name, Tag: s.Tag}
+		if takesAll {
+			t.Percent = 100
+		}
+		targets = append(targets, t)
 	}
-	return nil
+	err := p.route(svc, Settings{CustomAudiences: s.CustomAudiences, InvokerCheckDisabled: s.InvokerCheckDisabled}, targets)
+	for _, r := range svc.revisions {
+		if r.pool == nil { // no URL leads to it any more
+			delete(svc.revisions, r.Name)
+		}
+	}
+	return err
+}
+
+// RevisionName returns a new name of a service's nth revision.
+func RevisionName(service string, n int) string {
+	return fmt.Sprintf("%s-%05d-%s", service, n, suffix())
 }
 
 // suffix is the random end of a revision's name: three letters, as Cloud Run's.
@@ -288,25 +251,13 @@ func suffix() string {
 	return string(b)
 }
 
-// drain ends a revision in the background: its requests may take as long as their
-// timeout, unless the platform is closed.
-func (p *Platform) drain(r *revision) {
-	p.work.Go(func() { r.pool.Drain(p.ctx) })
-}
-
 // Close ends all instances and returns when they have ended.
 func (p *Platform) Close() {
 	p.mu.Lock()
-	for _, svc := range p.services {
-		ending := make(map[*revision]bool)
-		if svc.serving != nil {
-			ending[svc.serving] = true
-		}
-		for _, r := range svc.tags {
-			ending[r] = true
-		}
-		svc.serving, svc.tags = nil, nil
-		for r := range ending {
+	p.closed = true
+	for name, svc := range p.services {
+		delete(p.services, name)
+		for _, r := range svc.revisions {
 			p.drain(r)
 		}
 	}
@@ -320,87 +271,6 @@ func (p *Platform) Close() {
 // URL returns the service's first URL.
 func (p *Platform) URL(name string) string {
 	return p.Door.URLs(name, p.Region)[0]
-}
-
-// Names returns the names of the services that serve.
-func (p *Platform) Names() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var names []string
-	for name, svc := range p.services {
-		if svc.serving != nil {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-// Instances returns the instances of a service that run.
-func (p *Platform) Instances(name string) []Instance {
-	r := p.revision(name, "")
-	if r == nil {
-		return nil
-	}
-	var all []Instance
-	for _, i := range r.pool.Instances() {
-		all = append(all, i.(Instance))
-	}
-	return all
-}
-
-// revision returns the revision that serves a service's requests, or those for a
-// tag.
-func (p *Platform) revision(name, tag string) *revision {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	svc := p.services[name]
-	switch {
-	case svc == nil:
-		return nil
-	case tag != "":
-		return svc.tags[tag]
-	}
-	return svc.serving
-}
-
-// Service implements [frontdoor.Backend].
-func (p *Platform) Service(a frontdoor.Address) (*frontdoor.Service, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	svc := p.services[a.Service]
-	if svc == nil || svc.serving == nil || a.Region != "" && a.Region != p.Region {
-		return nil, false
-	}
-	if a.Tag != "" && svc.tags[a.Tag] == nil {
-		return nil, false
-	}
-	return svc.site, true
-}
-
-// Acquire implements [frontdoor.Backend].
-func (p *Platform) Acquire(ctx context.Context, call frontdoor.Call) (frontdoor.Instance, func(), error) {
-	for {
-		r := p.revision(call.Service.Name, call.Tag)
-		if r == nil {
-			return frontdoor.Instance{}, nil, fmt.Errorf("%w: the platform is ending", frontdoor.ErrNoInstance)
-		}
-		i, release, err := r.pool.Acquire(ctx)
-		switch start := (*autoscale.StartError)(nil); {
-		case err == nil:
-			return i.(Instance).door(), release, nil
-		case errors.Is(err, autoscale.ErrClosed):
-			continue // another revision has taken over
-		case errors.Is(err, autoscale.ErrAtMax):
-			return frontdoor.Instance{}, nil, frontdoor.ErrMaxInstances
-		case errors.Is(err, autoscale.ErrTooSlow):
-			return frontdoor.Instance{}, nil, frontdoor.ErrNoInstance
-		case errors.As(err, &start):
-			return frontdoor.Instance{}, nil, fmt.Errorf("%w: %w", frontdoor.ErrStartup, start.Cause)
-		default:
-			return frontdoor.Instance{}, nil, err
-		}
-	}
 }
 
 // Why says whether the principal named as, or nobody if that is empty, may invoke
@@ -440,20 +310,13 @@ func (p *Platform) Token(as, audience string) (string, error) {
 const certsHost = "www.googleapis.com"
 
 // other answers for the platform's hosts that aren't of a service: those with the
-// keys of its tokens.
+// keys of its tokens, and Google's APIs.
 func (p *Platform) other(host string) http.Handler {
 	if host == p.Issuer.Host() || host == certsHost {
 		return p.Issuer
 	}
-	return nil
-}
-
-// Serves says whether a host, without port, is the platform's: of a service that
-// there is, or could be, in its project, or with the keys of its tokens.
-func (p *Platform) Serves(host string) bool {
-	if p.other(host) != nil {
-		return true
+	if p.APIs == nil {
+		return nil
 	}
-	h, ok := runhost.ParseHost(host)
-	return ok && (h.Number == p.ProjectNumber || h.Hash != "" && h.Hash == p.ProjectHash)
+	return p.APIs(host)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/amammay/otorun/cloudrun/internal/autoscale"
@@ -18,12 +19,12 @@ import (
 // start starts an instance of a revision.
 func (p *Platform) start(ctx context.Context, service string, r *revision) (autoscale.Instance, error) {
 	id := instance.NewID()
-	if r.template.Handler != nil {
+	if r.Template.Handler != nil {
 		return newInProcess(id, r), nil
 	}
-	account, ok := p.Directory.Account(r.account)
+	account, ok := p.Directory.Account(r.Account)
 	if !ok {
-		return nil, fmt.Errorf("the service account %s is gone", r.account)
+		return nil, fmt.Errorf("the service account %s is gone", r.Account)
 	}
 	server := metadata.New(metadata.Instance{
 		ProjectID:     p.ProjectID,
@@ -35,10 +36,19 @@ func (p *Platform) start(ctx context.Context, service string, r *revision) (auto
 	p.mu.Lock()
 	server.SetFaults(p.faults[service]...)
 	p.mu.Unlock()
-	source := logs.Source{Service: service, Revision: r.name, Instance: id}
-	stdout, stderr := p.Logs.Writer(source, "DEFAULT"), p.Logs.Writer(source, "DEFAULT")
-	spec := r.template.Container
-	spec.Service, spec.Revision, spec.CABundle = service, r.name, p.bundle
+	source := logs.Source{Service: service, Revision: r.Name, Instance: id}
+	toOut, toErr := source, source
+	toOut.Stream, toErr.Stream = "stdout", "stderr"
+	stdout, stderr := p.Logs.Writer(toOut, "DEFAULT"), p.Logs.Writer(toErr, "DEFAULT")
+	spec := r.Template.Container
+	spec.Service, spec.Revision, spec.CABundle = service, r.Name, p.bundle
+	if r.Template.Secrets != nil {
+		env, files, err := r.Template.Secrets()
+		if err != nil {
+			return nil, err
+		}
+		spec.Env, spec.Files = slices.Concat(spec.Env, env), slices.Concat(spec.Files, files)
+	}
 	i, err := instance.Start(ctx, id, spec, instance.Doors{
 		Metadata: server,
 		DNS: func(packets net.PacketConn, l net.Listener) {
@@ -51,15 +61,18 @@ func (p *Platform) start(ctx context.Context, service string, r *revision) (auto
 	if err != nil {
 		return nil, err
 	}
-	p.Log.Debug("instance started", "service", service, "revision", r.name, "instance", id)
+	p.Log.Debug("instance started", "service", service, "revision", r.Name, "instance", id)
 	go func() {
 		<-i.Done()
 		stdout.Close()
 		stderr.Close()
-		p.Log.Debug("instance ended", "service", service, "revision", r.name, "instance", id, "exit", i.Exit())
+		if why := i.Unhealthy(); why != "" {
+			p.Logs.Append(source, "ERROR", why)
+		}
+		p.Log.Debug("instance ended", "service", service, "revision", r.Name, "instance", id, "exit", i.Exit())
 	}()
-	transport := frontdoor.NewTransport(i.Dial, r.template.HTTP2)
-	return &contained{Instance: i, metadata: server, way: frontdoor.Instance{ID: id, Revision: r.name, Transport: transport}}, nil
+	transport := frontdoor.NewTransport(i.Dial, r.Template.HTTP2)
+	return &contained{Instance: i, metadata: server, way: frontdoor.Instance{ID: id, Revision: r.Name, Transport: transport}}, nil
 }
 
 // contained is an instance in a container.
@@ -97,8 +110,8 @@ func newInProcess(id string, r *revision) *inProcess {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	i := &inProcess{server: &http.Server{Handler: r.template.Handler, Protocols: &protocols}, done: make(chan struct{})}
-	i.way = frontdoor.Instance{ID: id, Revision: r.name, Transport: frontdoor.NewTransport(l.dial, r.template.HTTP2)}
+	i := &inProcess{server: &http.Server{Handler: r.Template.Handler, Protocols: &protocols}, done: make(chan struct{})}
+	i.way = frontdoor.Instance{ID: id, Revision: r.Name, Transport: frontdoor.NewTransport(l.dial, r.Template.HTTP2)}
 	go func() {
 		_ = i.server.Serve(l)
 	}()

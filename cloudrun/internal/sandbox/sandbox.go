@@ -80,8 +80,8 @@ type Spec struct {
 	// Hostname is the host name; "" means localhost.
 	Hostname string
 	// Root is a directory with an unpacked image. The container sees it with
-	// its own changes over it; the directory stays as it is. "" means an empty
-	// file system.
+	// its own changes over it, which are kept in memory; the directory stays as it
+	// is. "" means an empty file system.
 	Root string
 	// Files are put into the file system, over what Root has there, in order.
 	// /dev, /proc and /tmp are always made, and where neither Root nor Files
@@ -98,6 +98,8 @@ type Spec struct {
 	// writes to the other. A writer's error is not the container's: what it
 	// doesn't take is dropped. Nil drops everything.
 	Stdout, Stderr io.Writer
+
+	copyRoot bool // as on a kernel without overlays for this
 }
 
 // A File is a file or directory in a container.
@@ -109,6 +111,8 @@ type File struct {
 	// Copy makes a file of the container's own of Source, which it may write,
 	// instead of showing it.
 	Copy bool
+	// Replace puts it there only in place of what Root, or a File before, has.
+	Replace bool
 	// Data is the contents where there is no Source.
 	Data []byte
 	// Mode is its permissions, and fs.ModeDir makes a directory, empty or with

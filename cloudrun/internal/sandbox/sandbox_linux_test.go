@@ -220,6 +220,17 @@ func TestFiles(t *testing.T) {
 // TestRoot gives a container an unpacked image whose links lead out of it.
 func TestRoot(t *testing.T) {
 	t.Parallel()
+	t.Run("overlay", func(t *testing.T) {
+		t.Parallel()
+		testRoot(t, func(*sandbox.Spec) {})
+	})
+	t.Run("copy", func(t *testing.T) {
+		t.Parallel()
+		testRoot(t, sandbox.CopyRoot)
+	})
+}
+
+func testRoot(t *testing.T, how func(*sandbox.Spec)) {
 	image := filepath.Join(t.TempDir(), "with,a:colon")
 	if err := os.MkdirAll(filepath.Join(image, "etc"), 0o755); err != nil {
 		t.Fatal(err)
@@ -237,14 +248,21 @@ func TestRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second sees nothing of the first's changes
-		r := runReport(t, sandbox.Spec{Root: image, Dir: "/work", Files: []sandbox.File{
+		spec := sandbox.Spec{Root: image, Dir: "/work", Files: []sandbox.File{
 			{Path: "/etc/resolv.conf", Data: []byte("nameserver 169.254.169.254\n")},
 			{Path: "/home/taco", Data: []byte("taco")},
-		}})
+			{Path: "/etc/passwd", Data: []byte("root"), Replace: true},
+			{Path: "/etc/shadow", Data: []byte("root"), Replace: true},
+		}}
+		how(&spec)
+		r := runReport(t, spec)
 		for _, want := range []string{"/etc/passwd", "/etc/hosts", "/etc/resolv.conf", "/taco", "/work", "/dev/null"} {
 			if !slices.Contains(r.Files, want) {
 				t.Errorf("no %s among %q", want, r.Files)
 			}
+		}
+		if slices.Contains(r.Files, "/etc/shadow") {
+			t.Error("/etc/shadow is there, in place of nothing")
 		}
 		if slices.Contains(r.Files, "/new") {
 			t.Error("an earlier container's /new is there")
@@ -259,6 +277,82 @@ func TestRoot(t *testing.T) {
 	entries, err := os.ReadDir(image)
 	if err != nil || len(entries) != 2 {
 		t.Errorf("the image has %v now, %v", entries, err)
+	}
+}
+
+// TestRootIsKept holds that a container sees an image's modes, owners and links, and
+// may change all of it for itself.
+func TestRootIsKept(t *testing.T) {
+	t.Parallel()
+	image := t.TempDir()
+	data := filepath.Join(image, "data")
+	if err := os.MkdirAll(filepath.Join(data, "full"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{"one": 0o640, "full/one": 0o644, "setuid": 0o755 | os.ModeSetuid} {
+		name = filepath.Join(data, name)
+		if err := errors.Join(os.WriteFile(name, []byte("image"), 0o600), os.Chmod(name, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(
+		os.Link(filepath.Join(data, "one"), filepath.Join(data, "two")),
+		os.Symlink("/data/one", filepath.Join(data, "link")),
+		os.Chmod(image, 0o755),
+		os.Chmod(data, 0o777|os.ModeSticky),
+	); err != nil {
+		t.Fatal(err)
+	}
+	owner := "0:0"
+	if os.Getuid() == 0 {
+		owner = "5:6"
+		if err := os.Lchown(filepath.Join(data, "one"), 5, 6); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := []string{
+		"/data dtrwxrwxrwx 0:0",
+		"/data/full drwxr-xr-x 0:0",
+		`/data/full/one -rw-r--r-- 0:0 1 names "image" <nil>`,
+		"/data/link Lrwxrwxrwx 0:0 -> /data/one",
+		"/data/one -rw-r----- " + owner + ` 2 names "image" <nil>`,
+		`/data/setuid urwxr-xr-x 0:0 1 names "image" <nil>`,
+		"/data/two -rw-r----- " + owner + ` 2 names "image" <nil>`,
+	}
+	for name, tt := range map[string]struct {
+		how func(*sandbox.Spec)
+		two string
+	}{
+		// An overlay parts the names of a file when it is written to, as with Docker.
+		"overlay": {how: func(*sandbox.Spec) {}, two: ` 2 names "image" <nil>`},
+		"copy":    {how: sandbox.CopyRoot, two: ` 2 names "changed" <nil>`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			after := []string{
+				"changes: <nil>",
+				"/data dtrwxrwxrwx 0:0",
+				"/data/full drwxr-xr-x 0:0",
+				`/data/full/new -rw-r--r-- 0:0 1 names "new" <nil>`,
+				`/data/moved urwxr-xr-x 0:0 1 names "image" <nil>`,
+				"/data/one -rw-r----- " + owner,
+				"/data/two -rw-r----- " + owner + tt.two,
+			}
+			spec := sandbox.Spec{Root: image, Args: []string{"/app", "tree", "/data"}}
+			tt.how(&spec)
+			exit, out := runApp(t, spec)
+			got := strings.Split(strings.TrimSpace(out), "\n")
+			want := append(slices.Clone(before), after...)
+			same := slices.EqualFunc(got, want, func(got, want string) bool {
+				return got == want || strings.HasSuffix(want, "/data/one -rw-r----- "+owner) && strings.HasPrefix(got, want) && strings.HasSuffix(got, `"changed" <nil>`)
+			})
+			if exit.Code != 0 || !same {
+				t.Errorf("%v, it saw\n%s\nwant\n%s", exit, out, strings.Join(want, "\n"))
+			}
+		})
+	}
+	if b, err := os.ReadFile(filepath.Join(data, "one")); err != nil || string(b) != "image" {
+		t.Errorf("the image's file is %q now, %v", b, err)
 	}
 }
 

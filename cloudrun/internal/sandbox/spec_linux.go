@@ -46,7 +46,7 @@ func (s *Spec) check() error {
 // order is the Spec as a warden is told it.
 func (s *Spec) order() *warden.Order {
 	o := &warden.Order{
-		Args: s.Args, Env: s.Env, Dir: cmp.Or(s.Dir, "/"), Hostname: cmp.Or(s.Hostname, "localhost"), Root: s.Root,
+		Args: s.Args, Env: s.Env, Dir: cmp.Or(s.Dir, "/"), Hostname: cmp.Or(s.Hostname, "localhost"), Root: s.Root, CopyRoot: s.copyRoot,
 		UID: s.UID, GID: s.GID, HasStdout: s.Stdout != nil, HasStderr: s.Stderr != nil,
 	}
 	for _, f := range s.Files {

@@ -12,7 +12,6 @@ package upstream
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -23,6 +22,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/amammay/otorun/runsd/internal/h2"
 )
 
 const (
@@ -31,8 +32,6 @@ const (
 	// idleLimit is less than the 10 minutes after which Cloud Run's network forgets
 	// a connection, and than what front ends allow.
 	idleLimit = 90 * time.Second
-	pingAfter = 15 * time.Second
-	pingLimit = 10 * time.Second
 	// maxIdle is how many idle HTTP/1.1 connections to one host are kept: Cloud
 	// Run's highest concurrency.
 	maxIdle = 1000
@@ -40,10 +39,6 @@ const (
 	// Google's front ends allow 100.
 	streamsPerConn = 100
 	maxTries       = 3
-	// A stream is forgotten a moment after its answer has been read. Before one
-	// more connection is made for want of a stream, that moment is waited for.
-	maxLooks  = 10
-	lookPause = 500 * time.Microsecond
 )
 
 // Config is what a Pool needs to know.
@@ -63,15 +58,12 @@ type Config struct {
 // A Pool keeps connections by scheme and host.
 type Pool struct {
 	cfg     Config
-	h2      *http.Transport // makes ClientConns of connections that negotiated h2
 	stream1 *http.Transport // HTTP/1.1 for bodies that stream, and for upgrades
 	streamC *http.Transport // HTTP/2 in the clear, for gRPC to a port of this machine
 
 	mu      sync.Mutex
 	origins map[string]*origin
 }
-
-type tlsConnKey struct{}
 
 // New returns an empty pool.
 func New(cfg Config) *Pool {
@@ -85,28 +77,19 @@ func New(cfg Config) *Pool {
 	if cfg.TLS.ClientSessionCache == nil {
 		cfg.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(128)
 	}
-	var both, one, clear http.Protocols
-	both.SetHTTP1(true)
-	both.SetHTTP2(true)
+	var one, clear http.Protocols
 	one.SetHTTP1(true)
 	clear.SetUnencryptedHTTP2(true)
-	pings := &http.HTTP2Config{SendPingTimeout: cmp.Or(cfg.PingAfter, pingAfter), PingTimeout: cmp.Or(cfg.PingLimit, pingLimit)}
 	tls1 := cfg.TLS.Clone()
 	tls1.NextProtos = []string{"http/1.1"}
 	return &Pool{
 		cfg:     cfg,
 		origins: make(map[string]*origin),
-		h2: &http.Transport{
-			Protocols: &both, HTTP2: pings, IdleConnTimeout: idleLimit, DisableCompression: true,
-			DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return ctx.Value(tlsConnKey{}).(net.Conn), nil
-			},
-		},
 		stream1: &http.Transport{
 			Protocols: &one, TLSClientConfig: tls1, DialContext: cfg.Dial, TLSHandshakeTimeout: dialLimit,
 			MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: idleLimit, DisableCompression: true,
 		},
-		streamC: &http.Transport{Protocols: &clear, HTTP2: pings, DialContext: cfg.Dial, IdleConnTimeout: idleLimit, DisableCompression: true},
+		streamC: &http.Transport{Protocols: &clear, DialContext: cfg.Dial, IdleConnTimeout: idleLimit, DisableCompression: true},
 	}
 }
 
@@ -139,7 +122,7 @@ func (p *Pool) RoundTrip(req *http.Request, body []byte) (*http.Response, error)
 		reused := true
 		switch {
 		case c.h2 != nil:
-			resp, err = c.h2.RoundTrip(withBody(req, body))
+			resp, err = c.h2.RoundTrip(req, body)
 		case c.h1 != nil:
 			reused = c.h1.used
 			resp, err = c.h1.roundTrip(req, body)
@@ -212,19 +195,15 @@ func idempotent(req *http.Request) bool {
 }
 
 // notHandled reports whether err says that the other end did nothing with the
-// request. net/http has no types for these of its HTTP/2 errors.
+// request.
 func notHandled(err error) bool {
-	if errors.Is(err, errStale) {
-		return true
-	}
-	s := err.Error()
-	return strings.Contains(s, "client conn not usable") || strings.Contains(s, "client conn could not be established") ||
-		strings.Contains(s, "graceful shutdown GOAWAY") || strings.Contains(s, "REFUSED_STREAM")
+	_, ok := errors.AsType[*h2.NotHandledError](err)
+	return ok || errors.Is(err, errStale)
 }
 
 // A conn is one of two kinds, or neither: then the request is one for stream1.
 type conn struct {
-	h2 *http.ClientConn
+	h2 *h2.Conn
 	h1 *conn1
 }
 
@@ -236,11 +215,11 @@ type origin struct {
 	addr   string // host:port
 
 	mu      sync.Mutex
-	http1   bool               // what its last connection spoke
-	conns   []*http.ClientConn // HTTP/2
-	idle    []*conn1           // HTTP/1.1, the one used last at the end
-	dials   int                // under way for whoever waits
-	waiters []chan dialed      // for one of them
+	http1   bool          // what its last connection spoke
+	conns   []*h2.Conn    // HTTP/2
+	idle    []*conn1      // HTTP/1.1, the one used last at the end
+	dials   int           // under way for whoever waits
+	waiters []chan dialed // for one of them
 }
 
 type dialed struct {
@@ -275,20 +254,10 @@ func (p *Pool) origin(scheme, host string) *origin {
 // request with a streaming body to a host that speaks HTTP/1.1.
 func (o *origin) acquire(ctx context.Context, streaming bool) (conn, error) {
 	o.mu.Lock()
-	for looks := 1; ; looks++ {
+	for {
 		if cc := o.reserve(); cc != nil {
 			o.mu.Unlock()
 			return conn{h2: cc}, nil
-		}
-		if len(o.conns) > 0 && looks <= maxLooks {
-			o.mu.Unlock()
-			select {
-			case <-time.After(lookPause):
-			case <-ctx.Done():
-				return conn{}, context.Cause(ctx)
-			}
-			o.mu.Lock()
-			continue
 		}
 		if o.http1 {
 			if streaming {
@@ -340,13 +309,13 @@ func (o *origin) acquire(ctx context.Context, streaming bool) (conn, error) {
 
 // reserve returns an HTTP/2 connection with a stream reserved, nil if none has one
 // free. o.mu is held.
-func (o *origin) reserve() *http.ClientConn {
+func (o *origin) reserve() *h2.Conn {
 	for i := len(o.conns) - 1; i >= 0; i-- {
 		cc := o.conns[i]
-		if cc.Reserve() == nil {
+		if cc.Reserve() {
 			return cc
 		}
-		if cc.Err() != nil || cc.Available() == 0 && cc.InFlight() == 0 {
+		if !cc.Usable() {
 			o.conns = append(o.conns[:i], o.conns[i+1:]...)
 		}
 	}
@@ -458,9 +427,8 @@ func (o *origin) dial(ctx context.Context) (conn, error) {
 	if tc.ConnectionState().NegotiatedProtocol != "h2" {
 		return conn{h1: newConn1(o, tc, raw)}, nil
 	}
-	cc, err := o.pool.h2.NewClientConn(context.WithValue(ctx, tlsConnKey{}, tc), "https", o.addr)
+	cc, err := h2.NewConn(tc, h2.Config{PingAfter: o.pool.cfg.PingAfter, PingLimit: o.pool.cfg.PingLimit, IdleAfter: idleLimit})
 	if err != nil {
-		raw.Close()
 		return conn{}, &DialError{Addr: o.addr, What: "HTTP/2 with", Err: err}
 	}
 	return conn{h2: cc}, nil

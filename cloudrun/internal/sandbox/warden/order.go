@@ -53,6 +53,8 @@ type Order struct {
 	// AllIDs says that every id of the caller's is one of the container's too;
 	// else there are UID and GID alone.
 	AllIDs bool
+	// CopyRoot has Root copied as if the kernel had no overlay for it.
+	CopyRoot bool
 	// Probe orders everything but the app: the warden exits instead.
 	Probe bool
 }
@@ -62,6 +64,7 @@ type File struct {
 	Path     string
 	Source   string
 	Copy     bool
+	Replace  bool
 	Data     []byte
 	Mode     fs.FileMode
 	UID, GID int
@@ -87,6 +90,7 @@ func (o *Order) Pack() []byte {
 	p.int(o.UID)
 	p.int(o.GID)
 	p.bool(o.AllIDs)
+	p.bool(o.CopyRoot)
 	p.bool(o.Probe)
 	p.bool(o.HasStdout)
 	p.bool(o.HasStderr)
@@ -95,6 +99,7 @@ func (o *Order) Pack() []byte {
 		p.string(f.Path)
 		p.string(f.Source)
 		p.bool(f.Copy)
+		p.bool(f.Replace)
 		p.bytes(f.Data)
 		p.int(int(f.Mode))
 		p.int(f.UID)
@@ -120,18 +125,20 @@ func unpack(b []byte) (o Order, err error) {
 	o.UID = u.int()
 	o.GID = u.int()
 	o.AllIDs = u.bool()
+	o.CopyRoot = u.bool()
 	o.Probe = u.bool()
 	o.HasStdout = u.bool()
 	o.HasStderr = u.bool()
 	for range u.count() {
 		o.Files = append(o.Files, File{
-			Path:   u.string(),
-			Source: u.string(),
-			Copy:   u.bool(),
-			Data:   u.bytes(),
-			Mode:   fs.FileMode(u.int()),
-			UID:    u.int(),
-			GID:    u.int(),
+			Path:    u.string(),
+			Source:  u.string(),
+			Copy:    u.bool(),
+			Replace: u.bool(),
+			Data:    u.bytes(),
+			Mode:    fs.FileMode(u.int()),
+			UID:     u.int(),
+			GID:     u.int(),
 		})
 	}
 	for range u.count() {

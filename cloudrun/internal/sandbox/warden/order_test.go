@@ -7,9 +7,9 @@ import (
 )
 
 func TestOrderUnpacksAsPacked(t *testing.T) {
-	o := Order{AllIDs: true,
+	o := Order{AllIDs: true, CopyRoot: true,
 		Args: []string{"/app", ""}, Env: []string{"A=\xff"}, Dir: "/", Hostname: "taco", Root: "r", UID: 1, GID: 1<<32 - 2,
-		Files: []File{{Path: "/a", Data: []byte("a"), Mode: os.ModeDir | 0o700, UID: 1}, {Path: "/b", Source: "b", Copy: true, Data: []byte{}}},
+		Files: []File{{Path: "/a", Data: []byte("a"), Mode: os.ModeDir | 0o700, UID: 1}, {Path: "/b", Source: "b", Copy: true, Replace: true, Data: []byte{}}},
 		Doors: []Door{{Name: "udp 1.2.3.4:53", UDP: true, IP: []byte{1, 2, 3, 4}, Port: 53}},
 	}
 	got, err := unpack(o.Pack())

@@ -131,9 +131,16 @@ func (r *root) enter() error {
 			return err
 		}
 		r.path = base + "/root"
-		options := fmt.Sprintf("userxattr,lowerdir=%[1]s/image,upperdir=%[1]s/changes,workdir=%[1]s/work", base)
-		if err := unix.Mount("overlay", r.path, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
-			return fmt.Errorf("mount an overlay on the image %s: %w", r.order.Root, err)
+		if err := r.overlay(); err != nil {
+			if err := unix.Mount("tmpfs", r.path, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
+				return fmt.Errorf("mount a tmpfs: %w", err)
+			}
+			if err := copyTree(base+"/image", r.path, r.order.AllIDs); err != nil {
+				return fmt.Errorf("copy the image %s: %w", r.order.Root, err)
+			}
+			if err := unix.Unmount(base+"/image", unix.MNT_DETACH); err != nil {
+				return fmt.Errorf("unmount the image %s: %w", r.order.Root, err)
+			}
 		}
 	}
 	var err error
@@ -148,6 +155,29 @@ func (r *root) enter() error {
 	}
 	// All paths are the container's from here on, its symbolic links too.
 	return unix.Chdir("/")
+}
+
+// overlay mounts the image with changes kept in the tmpfs. Where the kernel
+// hasn't all of that for a user namespace, the image is copied instead: Linux
+// before 5.11 has no overlays there, and before 6.6 a tmpfs has no attributes, with
+// which an overlay marks a directory that replaces one of the image.
+func (r *root) overlay() error {
+	if r.order.CopyRoot {
+		return errors.ErrUnsupported
+	}
+	if err := unix.Setxattr(base+"/changes", "user.otorun", nil, 0); err != nil {
+		return err
+	}
+	// The owner and the mode of / are those of the upper directory.
+	var st unix.Stat_t
+	if err := unix.Stat(base+"/image", &st); err != nil {
+		return err
+	}
+	if err := attributes(base+"/changes", &st, r.order.AllIDs); err != nil {
+		return err
+	}
+	options := fmt.Sprintf("userxattr,lowerdir=%[1]s/image,upperdir=%[1]s/changes,workdir=%[1]s/work", base)
+	return unix.Mount("overlay", r.path, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options)
 }
 
 // directories makes those that every container has.
@@ -211,6 +241,11 @@ func (r *root) dev() error {
 
 // file puts one of the Spec's files in.
 func (r *root) file(i int, f File) error {
+	if f.Replace {
+		if _, err := os.Stat(f.Path); err != nil {
+			return nil
+		}
+	}
 	if err := r.mkdir(path.Dir(f.Path), 0o755, 0, 0); err != nil {
 		return err
 	}

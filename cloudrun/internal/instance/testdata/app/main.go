@@ -41,6 +41,13 @@ func serve(addr string) {
 			fmt.Fprintln(w, e)
 		}
 	})
+	http.HandleFunc("GET /read", func(w http.ResponseWriter, r *http.Request) {
+		b, err := os.ReadFile(r.URL.Query().Get("name"))
+		if err != nil {
+			b = []byte(err.Error())
+		}
+		w.Write(b)
+	})
 	http.HandleFunc("GET /dial", func(w http.ResponseWriter, r *http.Request) {
 		conn, err := net.DialTimeout("tcp", r.URL.Query().Get("addr"), 5*time.Second)
 		if err != nil {

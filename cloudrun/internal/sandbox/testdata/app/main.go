@@ -63,6 +63,8 @@ func main() {
 		orphan()
 	case "resolv":
 		resolv()
+	case "tree": // says what is in a directory, changes it, and says it again
+		tree(args[1])
 	case "family": // a process and its children, all of them there until they are killed
 		for range 3 {
 			cmd := exec.Command("/app", "hold")
@@ -92,6 +94,45 @@ func main() {
 	default:
 		panic("unknown " + args[0])
 	}
+}
+
+// tree lists a directory, takes what it has apart, and lists it again.
+func tree(dir string) {
+	list := func() {
+		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				fmt.Println(path, err)
+				return nil
+			}
+			info, err := d.Info()
+			if err != nil {
+				fmt.Println(path, err)
+				return nil
+			}
+			st := info.Sys().(*syscall.Stat_t)
+			content := ""
+			switch {
+			case info.Mode().IsRegular():
+				b, err := os.ReadFile(path)
+				content = fmt.Sprintf(" %d names %q %v", st.Nlink, b, err)
+			case info.Mode()&fs.ModeSymlink != 0:
+				to, _ := os.Readlink(path)
+				content = " -> " + to
+			}
+			fmt.Printf("%s %v %d:%d%s\n", path, info.Mode(), st.Uid, st.Gid, content)
+			return nil
+		})
+	}
+	list()
+	fmt.Println("changes:", errors.Join(
+		os.RemoveAll(dir+"/full"),
+		os.Mkdir(dir+"/full", 0o755),
+		os.WriteFile(dir+"/full/new", []byte("new"), 0o644),
+		os.WriteFile(dir+"/one", []byte("changed"), 0o644),
+		os.Rename(dir+"/setuid", dir+"/moved"),
+		os.Remove(dir+"/link"),
+	))
+	list()
 }
 
 func report(dials []string) Report {

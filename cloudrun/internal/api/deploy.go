@@ -1,0 +1,128 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/amammay/otorun/cloudrun/internal/instance"
+	"github.com/amammay/otorun/cloudrun/internal/platform"
+)
+
+// startRevision has the platform run a revision, and returns when an instance
+// does.
+func (s *Server) startRevision(svc *service, r *revision) error {
+	t, err := readTemplate(r.Template)
+	if err != nil {
+		return err
+	}
+	account := t.Spec.ServiceAccountName
+	if _, ok := s.directory.Account(account); !ok {
+		return &notStarted{"ServiceAccountMissing", fmt.Sprintf("Service account %s does not exist: gcloud iam service-accounts create makes one.", account)}
+	}
+	image, err := s.Images.Resolve(s.ctx, r.Image)
+	switch {
+	case errors.Is(err, ErrNoImage):
+		return &notStarted{"ContainerMissing", fmt.Sprintf("Image '%s' not found.", r.Image)}
+	case err != nil:
+		return &notStarted{"ContainerImageUnavailable", fmt.Sprintf("Image '%s' can't be used: %v", r.Image, err)}
+	}
+	s.mu.Lock()
+	r.Digest = image.Digest
+	s.mu.Unlock()
+	if _, _, err := s.fromSecrets(t, image); err != nil {
+		return &notStarted{"SecretsAccessCheckFailed", err.Error()}
+	}
+	if err := s.Platform.AddRevision(svc.Name, platform.Revision{Name: r.Name, Account: account, Template: s.platformTemplate(t, image)}); err != nil {
+		return err
+	}
+	err = s.Platform.StartRevision(s.ctx, svc.Name, r.Name)
+	s.mu.Lock()
+	deleted := svc.deleted
+	s.mu.Unlock()
+	if err != nil || deleted {
+		s.Platform.RemoveRevision(svc.Name, r.Name)
+	}
+	return err
+}
+
+// notStarted says in Cloud Run's words why a revision doesn't run.
+type notStarted struct{ reason, message string }
+
+func (e *notStarted) Error() string { return e.message }
+
+// explain says in Cloud Run's words why a revision didn't start, with what the
+// container last wrote.
+func explain(err error) (reason, message string) {
+	if e, ok := errors.AsType[*notStarted](err); ok {
+		return e.reason, e.message
+	}
+	e, ok := errors.AsType[*instance.StartupError](err)
+	if !ok {
+		return "ContainerError", err.Error()
+	}
+	message = fmt.Sprintf("The user-provided container failed to start and listen on the port defined provided by the PORT=%d environment variable within the allocated timeout. "+
+		"This can happen when the container port is misconfigured or if the timeout is too short: %s.", e.Port, e.Reason)
+	if len(e.Log) > 0 {
+		message += " Its last lines: " + strings.Join(e.Log, " | ")
+	} else {
+		message += " It wrote nothing."
+	}
+	return "HealthCheckContainerError", message
+}
+
+// Deployment is a service as the platform deploys one by itself.
+type Deployment struct {
+	Name, Image, Account string
+}
+
+// Deploy has a service run an image, which is as gcloud run services update
+// --image does where there is such a service, and returns when an instance does,
+// or with the reason why none does. What else was said of the service stays.
+func (s *Server) Deploy(ctx context.Context, d Deployment) error {
+	s.mu.Lock()
+	given, name := object{}, ""
+	if old := s.services[d.Name]; old != nil {
+		name = d.Name
+		given = copied(old.Object).(object)
+	} else {
+		given = object{
+			"apiVersion": "serving.knative.dev/v1",
+			"kind":       "Service",
+			"metadata":   object{"name": d.Name},
+			"spec":       object{"template": object{"spec": object{"serviceAccountName": d.Account, "containers": []any{object{}}}}},
+		}
+	}
+	template := child(child(given, "spec"), "template")
+	containers := child(template, "spec")["containers"].([]any)
+	if containers[0].(object)["image"] != d.Image {
+		containers[0].(object)["image"] = d.Image
+		delete(child(template, "metadata"), "name")
+	}
+	svc, err := s.change(given, name, s.Developer)
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	settled := svc.settled
+	s.mu.Unlock()
+	select {
+	case <-settled:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ready := svc.condition("Ready"); ready.Status != statusTrue {
+		return fmt.Errorf("deploy %s: %s", d.Name, ready.Message)
+	}
+	return nil
+}
+
+// HasService says whether there is a service of a name.
+func (s *Server) HasService(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.services[name] != nil
+}
