@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 )
 
 // languages is where the programs are that call services from other languages.
@@ -109,6 +111,7 @@ func startTorture(t *testing.T) string {
 type tester struct {
 	*httptest.Server
 	t     *testing.T
+	mux   *http.ServeMux
 	lines []string // cases as JSON
 	cases []wireCase
 
@@ -138,6 +141,7 @@ func startTester(t *testing.T, taco string) *tester {
 		s.cases = append(s.cases, c)
 	}
 	mux := http.NewServeMux()
+	s.mux = mux
 	mux.HandleFunc("GET /cases", func(w http.ResponseWriter, _ *http.Request) { w.Write(out) })
 	mux.HandleFunc("POST /answer/{call}", func(w http.ResponseWriter, r *http.Request) {
 		if _, c, ok := s.caseOf(r); ok {
@@ -319,6 +323,26 @@ func TestTypeScriptInNode(t *testing.T) {
 	taco := start(t, "server")
 	s := startTester(t, taco.URL)
 	s.done(runProgram(t, filepath.Join(out, "e2e", languages), needNode(t), "node.js", taco.URL+"/oto/", s.URL))
+}
+
+// The TypeScript clients, compiled for a browser, do the same in the page that a
+// headless Chromium shows.
+func TestTypeScriptInChromium(t *testing.T) {
+	chromium(t)
+	out := compileTypeScript(t, "tsconfig.browser.json")
+	s := startTester(t, start(t, "server").URL)
+	s.mux.Handle("GET /scripts/", http.StripPrefix("/scripts/", http.FileServer(http.Dir(out))))
+	s.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `<!doctype html><script type="module" src="/scripts/e2e/`+languages+`/page.js"></script>`)
+	})
+	b := openTab(t, 800, 600, "light")
+	b.do(chromedp.Navigate(s.URL))
+	said := ""
+	waitFor(t, "the page to say how it went", func() bool {
+		said = eval[string](b, `document.title`)
+		return said != ""
+	})
+	s.done(said)
 }
 
 // python returns a Python that the client is for.
