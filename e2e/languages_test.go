@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -390,6 +392,162 @@ func TestPythonTypes(t *testing.T) {
 	mypy := needTool(t, "mypy", "apt-get install mypy")
 	dir := pythonProgram(t)
 	runProgram(t, dir, mypy, "--strict", "--python-version=3.11", "--cache-dir="+filepath.Join(dir, "cache"), "check.py", "tacos.py", "torture.py")
+}
+
+// proxied is a program that calls tacoserver as its environment says.
+const proxied = `
+import ssl, sys
+from tacos import Client, EatTacoRequest, TacoService
+context = ssl.create_default_context(cadata=sys.argv[2]) if len(sys.argv) > 2 else None
+with Client(sys.argv[1], context=context) as client:
+    for _ in range(2):
+        answer = TacoService(client).eat_taco(EatTacoRequest(name="Ana", tacos=["Fish"]))
+print(answer.taco_consumption_status)
+`
+
+// The Python client takes the proxy that the environment names, as under runsd
+// without root, with a login and in front of TLS too.
+func TestPythonByProxy(t *testing.T) {
+	file, dir := python(t), pythonProgram(t)
+	if err := os.WriteFile(filepath.Join(dir, "proxied.py"), []byte(proxied), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	toTaco := proxyTo(t, start(t, "server").URL)
+	secure := httptest.NewTLSServer(toTaco)
+	defer secure.Close()
+	var mu sync.Mutex
+	var asked []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked = append(asked, r.Method+" "+r.RequestURI+" "+r.Header.Get("Proxy-Authorization"))
+		mu.Unlock()
+		if r.Method != http.MethodConnect {
+			toTaco.ServeHTTP(w, r)
+			return
+		}
+		there, err := net.Dial("tcp", secure.Listener.Addr().String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer there.Close()
+		w.WriteHeader(http.StatusOK)
+		here, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer here.Close()
+		go func() {
+			io.Copy(there, buffered)
+			there.(*net.TCPConn).CloseWrite()
+		}()
+		io.Copy(here, there)
+	}))
+	defer proxy.Close()
+	login := strings.Replace(proxy.URL, "http://", "http://user:pass%20word@", 1)
+	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}))
+	const basic = " Basic dXNlcjpwYXNzIHdvcmQ="
+	for _, tt := range []struct {
+		name, proxy string
+		args, want  []string
+	}{
+		{"a bare name", "http_proxy=" + proxy.URL, []string{"http://tacoserver/oto/"}, []string{"POST http://tacoserver/oto/TacoService.EatTaco ", "POST http://tacoserver/oto/TacoService.EatTaco "}},
+		{"a login", "http_proxy=" + login, []string{"http://tacoserver/oto/"}, []string{"POST http://tacoserver/oto/TacoService.EatTaco" + basic, "POST http://tacoserver/oto/TacoService.EatTaco" + basic}},
+		{"TLS", "https_proxy=" + login, []string{"https://example.com/oto/", ca}, []string{"CONNECT example.com:443" + basic}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			asked = nil
+			cmd := exec.CommandContext(t.Context(), file, append([]string{"proxied.py"}, tt.args...)...)
+			cmd.Dir = dir
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), tt.proxy}
+			out, err := cmd.CombinedOutput()
+			if err != nil || string(out) != "Ana has consumed 1 tacos\n" {
+				t.Fatalf("%v: %s", err, out)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if !slices.Equal(asked, tt.want) {
+				t.Errorf("the proxy was asked %q, want %q", asked, tt.want)
+			}
+		})
+	}
+}
+
+// The README's programs do what it says.
+func TestREADMELanguages(t *testing.T) {
+	file, node, tsc := python(t), needNode(t), npmTool(t, "tsc")
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := start(t, "server").URL
+	dir := t.TempDir()
+	for name, language := range map[string]string{"main.ts": "ts", "main.py": "python"} {
+		_, code, ok := strings.Cut(string(readme), "\n```"+language+"\n")
+		code, _, _ = strings.Cut(code, "\n```")
+		if !ok || !strings.Contains(code, "http://localhost:8080") {
+			t.Fatalf("the README has no program in %s: %s", language, code)
+		}
+		code = strings.ReplaceAll(code, "http://localhost:8080", url) + "\n"
+		client, err := os.ReadFile("../generated/client" + filepath.Ext(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, text := range map[string][]byte{name: []byte(code), "client" + filepath.Ext(name): client, "package.json": []byte(`{"type":"module"}`)} {
+			if err := os.WriteFile(filepath.Join(dir, file), text, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const want = "Ana has consumed 1 tacos\n"
+	if got := runProgram(t, dir, file, "main.py"); got != want {
+		t.Errorf("main.py prints %q, want %q", got, want)
+	}
+	runProgram(t, dir, node, tsc, "--strict", "--skipLibCheck", "--target", "es2022", "--lib", "es2022,dom", "--module", "es2022", "--moduleResolution", "bundler", "--rewriteRelativeImportExtensions", "main.ts")
+	if got := runProgram(t, dir, node, "main.js"); got != want {
+		t.Errorf("main.ts prints %q, want %q", got, want)
+	}
+}
+
+// Whatever names and comments a definition has, its clients are strict TypeScript
+// and strictly typed Python.
+func TestNamesOfOtherLanguages(t *testing.T) {
+	tsc, node, mypy := npmTool(t, "tsc"), needNode(t), needTool(t, "mypy", "apt-get install mypy")
+	file := python(t)
+	dir := t.TempDir()
+	noteSources("../templates", "../oto/parser", "../oto/render")
+	args := []string{"tool", "oto"}
+	for _, name := range []string{"client.ts", "client.py", "openapi.json"} {
+		args = append(args, "-template", "templates/"+name+".plush", "-out", filepath.Join(dir, name))
+	}
+	runProgram(t, "..", "go", append(args, "./e2e/"+languages+"/names")...)
+	if err := os.WriteFile(filepath.Join(dir, "use.ts"), []byte(`import * as names from "./client.ts";
+export async function use(service: names.NamesPromise, e: names.NamesError): Promise<string> {
+	await service.then_(await service.constructor_(e));
+	const text: names.str = names.str.mro;
+	return (await service.initSubclass(text)) + e["__proto__"] + e["a/b~c"] + e.self;
+}
+`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	runProgram(t, dir, node, tsc, "--strict", "--skipLibCheck", "--noEmit", "--target", "es2022", "--lib", "es2022,dom", "--module", "es2022", "--moduleResolution", "bundler", "--allowImportingTsExtensions", "use.ts")
+	runProgram(t, dir, mypy, "--strict", "--python-version=3.11", "--cache-dir="+filepath.Join(dir, "cache"), "client.py")
+	said := runProgram(t, dir, file, "-c", `import client, dataclasses
+print([f.name for f in dataclasses.fields(client.Error)], client.NamesStr.MRO == 'x\\y"z\n', [n for n in vars(client.Promise) if n[0] != "_"])
+print(client.Promise.__doc__)
+print(client.Promise.constructor.__doc__)`)
+	const want = `['self_', 'cls', 'field', 'dataclass', 'client', 'timeout', 'any', 'decimal', 'int_', 'str_', 'constructor', 'proto', 'slash', 'under', 'one', 'class_', 'time_of', 'type', 'camel', 'camel_', 'camel__', 'ünder'] True ['alias', 'cast', 'close', 'constructor', 'empty', 'import_', 'init_subclass', 'list_', 'self_', 'then']
+Promise has a comment with */ in it, """quotes""", a \backslash, \N{x} and ends with "quotes"
+Constructor ends with a backslash \
+`
+	if said != want {
+		t.Errorf("Python says\n%swant\n%s", said, want)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "openapi.json"))
+	if err != nil || !json.Valid(text) {
+		t.Errorf("openapi.json: %v: %s", err, text)
+	}
 }
 
 // openAPI is what the test reads of a document.

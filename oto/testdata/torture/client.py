@@ -1506,8 +1506,12 @@ class Client:
         self._tls = (context or ssl.create_default_context()) if url.scheme == "https" else None
         proxy = "" if urllib.request.proxy_bypass(self._host) else urllib.request.getproxies().get(url.scheme, "")
         self._proxy = urllib.parse.urlsplit(proxy if "//" in proxy else "//" + proxy) if proxy else None
+        self._proxy_headers: dict[str, str] = {}
+        if self._proxy and self._proxy.username:
+            login = f"{urllib.parse.unquote(self._proxy.username)}:{urllib.parse.unquote(self._proxy.password or '')}"
+            self._proxy_headers["Proxy-Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
         if self._proxy and not self._tls:
-            self._path = f"http://{url.netloc}{self._path}"
+            self._path = f"http://{url.netloc.rpartition('@')[2]}{self._path}"
         self._headers = headers
         self._timeout = timeout
         self._max_response_bytes = max_response_bytes
@@ -1534,6 +1538,7 @@ class Client:
         except (TypeError, ValueError, RecursionError) as e:
             raise CallError(service, method, f"{name}: encode request: {e}") from e
         headers = dict(self._headers(service, method) if callable(self._headers) else self._headers or {})
+        headers |= {} if self._tls else self._proxy_headers
         headers |= {"Accept": "application/json", "Content-Type": "application/json; charset=utf-8"}
         exchange = _Exchange(self._timeout if timeout is None else timeout)
         connection = self._take()
@@ -1568,7 +1573,7 @@ class Client:
             host, port = self._proxy.hostname or "", self._proxy.port or 80
         connection = http.client.HTTPSConnection(host, port, context=self._tls) if self._tls else http.client.HTTPConnection(host, port)
         if self._proxy and self._tls:
-            connection.set_tunnel(self._host, self._port)
+            connection.set_tunnel(self._host, self._port, self._proxy_headers)
         return connection
 
 
