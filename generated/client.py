@@ -23,8 +23,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import IntEnum, StrEnum
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 
 @dataclass(kw_only=True)
@@ -97,7 +96,6 @@ class ListEatersResponse:
 
     next_page_token: str = ""
     """NextPageToken leads to the page behind this one. It is empty on the last."""
-
 
 
 class TacoService:

@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -115,6 +116,32 @@ func (f *PyFile) Values(t Type) []string {
 		all[i] = names.claim(strings.ToUpper(snake(v.GoName)))
 	}
 	return all
+}
+
+// EnumBases are the classes of the enum module that the file's enums are made of,
+// with commas between them.
+func (f *PyFile) EnumBases() string {
+	var bases []string
+	for _, t := range f.def.Types {
+		if t.IsEnum() {
+			bases = append(bases, f.EnumBase(t))
+		}
+	}
+	slices.Sort(bases)
+	return strings.Join(slices.Compact(bases), ", ")
+}
+
+// EnumBase is the class that an enum is made of.
+func (f *PyFile) EnumBase(t Type) string {
+	if t.Underlying.Kind == KindString {
+		return "StrEnum"
+	}
+	return "IntEnum"
+}
+
+// HasAliases says whether the file has names for types that aren't classes.
+func (f *PyFile) HasAliases() bool {
+	return len(f.def.Aliases) > 0 || slices.ContainsFunc(f.def.Types, f.IsAlias)
 }
 
 // Text returns a string as Python writes it.
