@@ -13,7 +13,8 @@ import (
 
 // randomDefinition is the source of a random definition.
 type randomDefinition struct {
-	// files are by name; those below ext are of a package beside the definition.
+	// files are by name; those below ext are of a package beside the definition,
+	// those below more of a second one of it.
 	files map[string]string
 	// methods are what M0, M1, ... of its Service take and return.
 	methods []string
@@ -23,10 +24,20 @@ type randomDefinition struct {
 // own say what they are called on the wire, as oto's copies of them do, so that
 // encoding/json can be asked what it makes of them.
 func newDefinition(seed uint64, explicit bool) randomDefinition {
-	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), explicit: explicit, packageOf: fmt.Sprintf("example.com/m/d%d", seed)}
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 0)), explicit: explicit, paths: map[string]string{
+		"context": "context", "fmt": "fmt", "json": "encoding/json", "big": "math/big", "netip": "net/netip", "time": "time",
+		"ext": fmt.Sprintf("example.com/m/d%d/ext", seed), "more": fmt.Sprintf("example.com/m/d%d/more", seed),
+	}}
+	if explicit {
+		g.paths["more"] = fmt.Sprintf("example.com/m/r%d/more", seed)
+	}
 	d := randomDefinition{files: make(map[string]string)}
 	g.ext()
 	d.files["ext/ext.go"] = g.file("ext")
+	if g.chance(2) {
+		g.more()
+		d.files["more/more.go"] = g.file("more")
+	}
 	g.enums()
 	d.files["enums.go"] = g.file("defs")
 	g.named()
@@ -42,8 +53,8 @@ func newDefinition(seed uint64, explicit bool) randomDefinition {
 type generator struct {
 	*rand.Rand
 	strings.Builder
-	explicit  bool
-	packageOf string
+	explicit bool
+	paths    map[string]string // of packages, by name
 
 	keys    []string // what a map's key may be
 	values  []string // types that may stand anywhere
@@ -60,11 +71,7 @@ func (g *generator) pick(from ...string) string { return from[g.IntN(len(from))]
 // chance is true once in n times.
 func (g *generator) chance(n int) bool { return g.IntN(n) == 0 }
 
-var knownImports = map[string]string{
-	"context": "context", "fmt": "fmt", "json": "encoding/json", "big": "math/big", "netip": "net/netip", "time": "time",
-}
-
-var qualifier = regexp.MustCompile(`\b(context|fmt|json|big|netip|time|ext)\.`)
+var qualifier = regexp.MustCompile(`\b(context|fmt|json|big|netip|time|ext|more)\.`)
 
 // file returns what was written as a file with the imports it needs.
 func (g *generator) file(name string) string {
@@ -72,11 +79,7 @@ func (g *generator) file(name string) string {
 	g.Reset()
 	imports := make(map[string]bool)
 	for _, m := range qualifier.FindAllStringSubmatch(text, -1) {
-		path := knownImports[m[1]]
-		if m[1] == "ext" {
-			path = g.packageOf + "/ext"
-		}
-		imports[fmt.Sprintf("import %q\n", path)] = true
+		imports[fmt.Sprintf("import %q\n", g.paths[m[1]])] = true
 	}
 	var b strings.Builder
 	b.WriteString("package " + name + "\n\n")
@@ -113,6 +116,20 @@ func (g *generator) ext() {
 	for _, name := range append(exported, "List", "Last", "Kind", "Box[int]", "Box[[]string]") {
 		g.values = append(g.values, "ext."+name)
 	}
+}
+
+// more writes a second package of the definition, with types of names that the
+// first may have too.
+func (g *generator) more() {
+	exts := g.values
+	g.keys, g.structs, g.done = slices.Clone(keyTypes), []string{"T1", "Money2", "Root"}, 0
+	for _, name := range g.structs {
+		g.line("\n// %s is of the second package.\ntype %s %s", name, name, g.structType())
+		g.done++
+	}
+	g.line("\n// Enum0 is an enum.\ntype Enum0 string\n\nconst (\n\tEnum0Value0 Enum0 = \"x\"\n\tEnum0Value9 Enum0 = \"y\"\n)")
+	g.line("\ntype Named1 map[Enum0]T1")
+	g.values, g.done = append(exts, "more.T1", "more.Money2", "more.Root", "more.Enum0", "more.Named1"), 0
 }
 
 // enums writes enums and types that make their own text.

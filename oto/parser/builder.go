@@ -20,7 +20,8 @@ type builder struct {
 
 	// scanned are the definition's own packages; all others are foreign.
 	scanned map[*types.Package]*packages.Package
-	// paths are their import paths, in the order they were named.
+	// paths are their import paths: a package's before those of others that it
+	// imports, else in the order they were named.
 	paths []string
 	// docs are the comments of the exported types of scanned packages.
 	docs map[*types.TypeName]typeDoc
@@ -91,12 +92,36 @@ func newBuilder(p *Parser, pkgs []*packages.Package, packageName string) *builde
 	for _, pkg := range pkgs {
 		if pkg.Types != nil {
 			b.scanned[pkg.Types] = pkg
-			b.paths = append(b.paths, pkg.PkgPath)
 			b.indexDocs(pkg)
 			b.indexComments(pkg)
 		}
 	}
+	b.paths = importersFirst(pkgs)
 	return b
+}
+
+// importersFirst returns the paths of pkgs, those of packages that no other one
+// imports first.
+func importersFirst(pkgs []*packages.Package) []string {
+	var paths []string
+	for left := pkgs; len(left) > 0; {
+		var first, imported []*packages.Package
+		for _, pkg := range left {
+			if slices.ContainsFunc(left, func(other *packages.Package) bool { return other.Imports[pkg.PkgPath] != nil }) {
+				imported = append(imported, pkg)
+			} else {
+				first = append(first, pkg)
+			}
+		}
+		if len(first) == 0 { // the type checker has told of the cycle
+			first, imported = imported, nil
+		}
+		for _, pkg := range first {
+			paths = append(paths, pkg.PkgPath)
+		}
+		left = imported
+	}
+	return paths
 }
 
 // indexDocs notes the comments of a package's exported types.
@@ -290,16 +315,16 @@ func (b *builder) object(pkg *packages.Package, name *types.TypeName, t *types.S
 }
 
 func (b *builder) addField(o *object, pkg *packages.Package, field *types.Var, tag string, docs typeDoc) {
-	if o.Imported && !field.Exported() {
-		return
+	if !field.Exported() && (o.Imported || ownKind(o.name.Type()) != "") {
+		return // which its package, or its methods, keep to themselves
 	}
 	if !field.Exported() && !embedsStruct(field) {
-		o.fault(field.Pos(), field.Name()+" must be exported")
+		o.fault(field.Pos(), unexported(field))
 		return
 	}
 	tags, err := checkTag(tag)
 	if err != nil && !o.Imported {
-		o.fault(field.Pos(), "parse field tag: "+err.Error()+": `"+tag+"`")
+		o.fault(field.Pos(), badTag(tag, err))
 		return
 	}
 	doc := b.comment(docs.members[field.Pos()])
@@ -321,6 +346,12 @@ func (b *builder) addField(o *object, pkg *packages.Package, field *types.Var, t
 	}
 	o.Fields = append(o.Fields, f)
 	o.fields = append(o.fields, field)
+}
+
+func unexported(field *types.Var) string { return field.Name() + " must be exported" }
+
+func badTag(tag string, err error) string {
+	return "parse field tag: " + err.Error() + ": `" + tag + "`"
 }
 
 // embedsStruct says whether a field is an embedded struct.

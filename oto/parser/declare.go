@@ -185,10 +185,17 @@ func (r *resolver) members(s *types.Struct, l level) []member {
 		if !v.Embedded() {
 			embedded = nil
 		}
+		at := l.fieldSite(v)
 		if !v.Exported() && embedded == nil {
+			if l.camel {
+				r.fault(at, "%s", unexported(v))
+			}
 			continue
 		}
-		at := l.fieldSite(v)
+		if _, err := checkTag(s.Tag(i)); err != nil && l.camel {
+			r.fault(at, "%s", badTag(s.Tag(i), err))
+			continue
+		}
 		m := member{Field: Field{Name: v.Name(), NameLowerCamel: CamelizeDown(v.Name()), Tag: s.Tag(i)}}
 		group := r.docOf(v, at.key)
 		doc := r.b.comment(group)

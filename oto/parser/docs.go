@@ -39,9 +39,9 @@ func (b *builder) sourceFile(obj types.Object) string {
 	}
 	for _, pkg := range b.scanned {
 		for _, imported := range pkg.Imports {
-			if len(imported.GoFiles) > 0 && isStandard(imported.PkgPath) {
+			if len(imported.GoFiles) > 0 && imported.Module == nil && isStandard(imported.PkgPath) {
 				src := strings.TrimSuffix(filepath.Dir(imported.GoFiles[0]), filepath.FromSlash(imported.PkgPath))
-				return filepath.Join(filepath.Dir(src), filepath.FromSlash(below))
+				return filepath.Join(src, "..", filepath.FromSlash(below))
 			}
 		}
 	}

@@ -138,16 +138,17 @@ type checkWriter struct {
 
 func (c *checkWriter) line(format string, args ...any) { fmt.Fprintf(c, format+"\n", args...) }
 
-// block writes a block, unless there is nothing in it.
-func (c *checkWriter) block(open string, body func()) {
+// block writes a block, unless there is nothing in it. It says whether there is.
+func (c *checkWriter) block(open string, body func()) bool {
 	start := c.Len()
 	c.line("%s {", open)
 	inside := c.Len()
 	if body(); c.Len() == inside {
 		c.Truncate(start)
-		return
+		return false
 	}
 	c.line("}")
+	return true
 }
 
 // condition is one thing that may be wrong with a value.
@@ -163,8 +164,8 @@ func (c *checkWriter) field(field Field) {
 	for _, s := range field.path {
 		ref := *s.ref
 		ref.Pointers = 0
-		full := c.file.Type(ref)
-		expr += "." + full[strings.LastIndex(full, ".")+1:]
+		embedded, _, _ := strings.Cut(c.file.Type(ref), "[") // of a generic type, the name alone
+		expr += "." + embedded[strings.LastIndex(embedded, ".")+1:]
 		if s.ref.Pointers > 0 {
 			guards = append(guards, expr+" != nil")
 		}
@@ -174,9 +175,9 @@ func (c *checkWriter) field(field Field) {
 		c.value(field, expr, name)
 		return
 	}
-	c.block("if "+strings.Join(guards, " && "), func() { c.value(field, expr, name) })
-	if field.Constraints.Required {
-		c.Truncate(c.Len() - 1)
+	written := c.block("if "+strings.Join(guards, " && "), func() { c.value(field, expr, name) })
+	if written && field.Constraints.Required {
+		c.Truncate(c.Len() - len("\n"))
 		c.line(" else {\nv.Add(%s, \"is required\")\n}", name)
 	}
 }

@@ -182,3 +182,65 @@ type R struct{ H map[string]http.Header }
 		t.Errorf("Imports = %v, want %v", def.Imports, want)
 	}
 }
+
+// Types of other packages have the comments of their source.
+func TestForeignComments(t *testing.T) {
+	inModule(t, map[string]string{
+		"ext/e.go": `// Package ext is beside the definition.
+package ext
+
+// Money is an amount.
+type Money struct {
+	// Units are counted.
+	// example: 12
+	Units int
+	// Kind says which.
+	Kind Kind
+}
+
+// Kind is an enum.
+type Kind string
+
+const (
+	// Coin is hard.
+	Coin Kind = "coin"
+	Note Kind = "note" // Note is soft.
+)
+`,
+		"defs/d.go": `package defs
+
+import (
+	"net/http"
+
+	"example.com/m/ext"
+)
+
+type S interface{ M(R) R }
+type R struct {
+	Header http.Header
+	Money  ext.Money
+}
+`})
+	def, err := New("./defs").Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(name string) *Type {
+		t.Helper()
+		is, err := def.Type(name)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return is
+	}
+	if doc := get("Header").Doc; !strings.HasPrefix(doc, "A Header represents the key-value pairs in an HTTP header.") {
+		t.Errorf("http.Header has the comment %q", doc)
+	}
+	money, kind := get("Money"), get("Kind")
+	if !money.Imported || money.Doc != "Money is an amount." || money.Fields[0].Doc != "Units are counted." || money.Fields[0].Example != 12.0 {
+		t.Errorf("ext.Money is %+v", money)
+	}
+	if kind.Kind != KindEnum || len(kind.Values) != 2 || kind.Values[0].Doc != "Coin is hard." || kind.Values[1].Doc != "Note is soft." {
+		t.Errorf("ext.Kind is %+v", kind)
+	}
+}

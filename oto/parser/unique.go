@@ -10,8 +10,8 @@ import (
 )
 
 // nameAll gives each type and enum value a name of its own: the definition's own
-// types keep theirs, those of the package named first before others', then come instances and structs without a name, then other
-// packages' types.
+// types keep theirs, those of a package that imports another before the other's;
+// then come instances and structs without a name, then other packages' types.
 func (r *resolver) nameAll(services []Service, aliases []Alias) {
 	taken := make(map[string]bool)
 	for _, s := range services {

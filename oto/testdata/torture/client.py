@@ -266,14 +266,6 @@ class Deep:
 
 
 @dataclass(kw_only=True)
-class DefsMoney:
-    """Money is the definition's own, beside other packages'."""
-
-    mine: str = ""
-    """Mine says that it is this one."""
-
-
-@dataclass(kw_only=True)
 class Dict:
     """Any, List, Dict, New, NewTorture and RegisterTorture have names that templates
     may need.
@@ -676,6 +668,14 @@ class Marshallers:
 
 @dataclass(kw_only=True)
 class Money:
+    """Money is the definition's own, beside other packages'."""
+
+    mine: str = ""
+    """Mine says that it is this one."""
+
+
+@dataclass(kw_only=True)
+class MoreMoney:
     """Money is more's own."""
 
     more: int = 0
@@ -988,17 +988,17 @@ class RegisterTorture:
 class Same:
     """Same are types of one name."""
 
-    own: DefsMoney
+    own: Money
 
     ext: ExtMoney
 
-    more: Money
+    more: MoreMoney
 
-    owns: list[DefsMoney] | None = None
+    owns: list[Money] | None = None
 
     exts: list[ExtMoney] | None = None
 
-    mores: list[Money] | None = None
+    mores: list[MoreMoney] | None = None
 
 
 class Size(IntEnum):
@@ -1092,6 +1092,15 @@ class inner:
 
 
 Addr: TypeAlias = "str"
+"""Addr represents an IPv4 or IPv6 address (with or without a scoped
+addressing zone), similar to [net.IP] or [net.IPAddr].
+
+Unlike [net.IP] or [net.IPAddr], Addr is a comparable value
+type (it supports == and can be a map key) and is immutable.
+
+The zero Addr is not a valid IP address.
+Addr{} is distinct from both 0.0.0.0 and ::.
+"""
 
 Celsius: TypeAlias = "Any"
 """Celsius makes its own JSON: a text with a unit."""
@@ -1103,13 +1112,37 @@ Forest: TypeAlias = "list[Forest | None]"
 """Forest is a list of itself."""
 
 Header: TypeAlias = "dict[str, list[str] | None]"
+"""A Header represents the key-value pairs in an HTTP header.
+
+The keys should be in canonical form, as returned by
+[CanonicalHeaderKey].
+"""
 
 Int: TypeAlias = "Any"
+"""An Int represents a signed multi-precision integer.
+The zero value for an Int represents the value 0.
+
+Operations always take pointer arguments (*Int) rather
+than Int values, and each unique Int value requires
+its own unique *Int pointer. To "copy" an Int value,
+an existing (or newly allocated) Int must be set to
+a new value using the [Int.Set] method; shallow copies
+of Ints are not supported and may lead to errors.
+
+Note that methods may leak the Int's value through timing side-channels.
+Because of this and because of the scope and complexity of the
+implementation, Int is not well-suited to implement cryptographic operations.
+The standard library avoids exposing non-trivial Int methods to
+attacker-controlled inputs and the determination of whether a bug in math/big
+is considered a security vulnerability might depend on the impact on the
+standard library.
+"""
 
 Matrix: TypeAlias = "list[list[float] | None]"
 """Matrix is a named list of lists."""
 
 Month: TypeAlias = "int"
+"""A Month specifies a month of the year (January = 1, ...)."""
 
 Name: TypeAlias = "str"
 """Name is a named string without constants."""
@@ -1124,6 +1157,11 @@ Point: TypeAlias = "str"
 """Point makes its own text."""
 
 Prefix: TypeAlias = "str"
+"""Prefix is an IP address prefix (CIDR) representing an IP network.
+
+The first [Prefix.Bits]() of [Addr]() are specified. The remaining bits match any address.
+The range of Bits() is [0,32] for IPv4 or [0,128] for IPv6.
+"""
 
 Registry: TypeAlias = "dict[str, Leg]"
 """Registry is a named map."""
@@ -1155,11 +1193,11 @@ class Elsewhere:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def pay(self, request: Money, *, timeout: float | None = None) -> Money:
-        return cast("Money", self._client._call(
+    def pay(self, request: MoreMoney, *, timeout: float | None = None) -> MoreMoney:
+        return cast("MoreMoney", self._client._call(
             "Elsewhere", "Pay", request, timeout,
-            _Shape("object", Money),
-            _Shape("object", Money),
+            _Shape("object", MoreMoney),
+            _Shape("object", MoreMoney),
         ))
 
 
@@ -1190,11 +1228,11 @@ class Signatures:
             _Shape("object", Texts),
         ))
 
-    def copied(self, request: Money, *, timeout: float | None = None) -> Money:
-        return cast("Money", self._client._call(
+    def copied(self, request: MoreMoney, *, timeout: float | None = None) -> MoreMoney:
+        return cast("MoreMoney", self._client._call(
             "Signatures", "Copied", request, timeout,
-            _Shape("object", Money),
-            _Shape("object", Money),
+            _Shape("object", MoreMoney),
+            _Shape("object", MoreMoney),
         ))
 
     def enum(self, request: Colour, *, timeout: float | None = None) -> Colour:
@@ -1748,9 +1786,6 @@ _FIELDS: dict[Any, list[_Field]] = {
         _Field("created", "created", _Shape("time")),
         _Field("deepest", "deepest", _Shape("int")),
     ],
-    DefsMoney: [
-        _Field("mine", "mine", _Shape("string")),
-    ],
     Dict: [
         _Field("c", "c", _Shape("string")),
     ],
@@ -1928,6 +1963,9 @@ _FIELDS: dict[Any, list[_Field]] = {
         _Field("by_point", "byPoint", _Shape("map", of=_Shape("int"), key=_Shape("named", "Point"), null=True)),
     ],
     Money: [
+        _Field("mine", "mine", _Shape("string")),
+    ],
+    MoreMoney: [
         _Field("more", "more", _Shape("int")),
         _Field("notes", "notes", _Shape("list", of=_Shape("object", Note), null=True)),
     ],
@@ -2062,12 +2100,12 @@ _FIELDS: dict[Any, list[_Field]] = {
         _Field("f", "f", _Shape("string")),
     ],
     Same: [
-        _Field("own", "own", _Shape("object", DefsMoney)),
+        _Field("own", "own", _Shape("object", Money)),
         _Field("ext", "ext", _Shape("object", ExtMoney)),
-        _Field("more", "more", _Shape("object", Money)),
-        _Field("owns", "owns", _Shape("list", of=_Shape("object", DefsMoney), null=True)),
+        _Field("more", "more", _Shape("object", MoreMoney)),
+        _Field("owns", "owns", _Shape("list", of=_Shape("object", Money), null=True)),
         _Field("exts", "exts", _Shape("list", of=_Shape("object", ExtMoney), null=True)),
-        _Field("mores", "mores", _Shape("list", of=_Shape("object", Money), null=True)),
+        _Field("mores", "mores", _Shape("list", of=_Shape("object", MoreMoney), null=True)),
     ],
     Tags: [
         _Field("another_name", "another_name", _Shape("string")),

@@ -30,8 +30,8 @@ export class Elsewhere {
 		this.#client = client;
 	}
 
-	pay(request: Money, options?: CallOptions): Promise<Money> {
-		return this.#client.call("Elsewhere", "Pay", request, options, "Money", "Money");
+	pay(request: MoreMoney, options?: CallOptions): Promise<MoreMoney> {
+		return this.#client.call("Elsewhere", "Pay", request, options, "MoreMoney", "MoreMoney");
 	}
 }
 
@@ -55,8 +55,8 @@ export class Signatures {
 		return this.#client.call("Signatures", "ContextPointer", request, options, undefined, undefined);
 	}
 
-	copied(request: Money, options?: CallOptions): Promise<Money> {
-		return this.#client.call("Signatures", "Copied", request, options, "Money", "Money");
+	copied(request: MoreMoney, options?: CallOptions): Promise<MoreMoney> {
+		return this.#client.call("Signatures", "Copied", request, options, "MoreMoney", "MoreMoney");
 	}
 
 	enum(request: Colour, options?: CallOptions): Promise<Colour> {
@@ -214,6 +214,16 @@ export class Torture {
 	}
 }
 
+/**
+ * Addr represents an IPv4 or IPv6 address (with or without a scoped
+ * addressing zone), similar to [net.IP] or [net.IPAddr].
+ *
+ * Unlike [net.IP] or [net.IPAddr], Addr is a comparable value
+ * type (it supports == and can be a map key) and is immutable.
+ *
+ * The zero Addr is not a valid IP address.
+ * Addr{} is distinct from both 0.0.0.0 and ::.
+ */
 export type Addr = string;
 
 /**
@@ -419,12 +429,6 @@ export interface Deep {
 	deepest: number | bigint;
 }
 
-/** Money is the definition's own, beside other packages'. */
-export interface DefsMoney {
-	/** Mine says that it is this one. */
-	mine: string;
-}
-
 /**
  * Any, List, Dict, New, NewTorture and RegisterTorture have names that templates
  * may need.
@@ -525,8 +529,33 @@ export interface Generics {
 	byName: { [key: string]: PageOfColour } | null;
 }
 
+/**
+ * A Header represents the key-value pairs in an HTTP header.
+ *
+ * The keys should be in canonical form, as returned by
+ * [CanonicalHeaderKey].
+ */
 export type Header = { [key: string]: string[] | null };
 
+/**
+ * An Int represents a signed multi-precision integer.
+ * The zero value for an Int represents the value 0.
+ *
+ * Operations always take pointer arguments (*Int) rather
+ * than Int values, and each unique Int value requires
+ * its own unique *Int pointer. To "copy" an Int value,
+ * an existing (or newly allocated) Int must be set to
+ * a new value using the [Int.Set] method; shallow copies
+ * of Ints are not supported and may lead to errors.
+ *
+ * Note that methods may leak the Int's value through timing side-channels.
+ * Because of this and because of the scope and complexity of the
+ * implementation, Int is not well-suited to implement cryptographic operations.
+ * The standard library avoids exposing non-trivial Int methods to
+ * attacker-controlled inputs and the determination of whether a bug in math/big
+ * is considered a security vulnerability might depend on the impact on the
+ * standard library.
+ */
 export type Int = unknown;
 
 /** Item is one. */
@@ -681,14 +710,21 @@ export interface Marshallers {
 /** Matrix is a named list of lists. */
 export type Matrix = (number[] | null)[];
 
-/** Money is more's own. */
+/** Money is the definition's own, beside other packages'. */
 export interface Money {
+	/** Mine says that it is this one. */
+	mine: string;
+}
+
+/** A Month specifies a month of the year (January = 1, ...). */
+export type Month = number | bigint;
+
+/** Money is more's own. */
+export interface MoreMoney {
 	/** More says that it is this one. */
 	more: number | bigint;
 	notes: Note[] | null;
 }
-
-export type Month = number | bigint;
 
 /** Name is a named string without constants. */
 export type Name = string;
@@ -884,6 +920,12 @@ export interface Pointers {
 	optional: Texts | null;
 }
 
+/**
+ * Prefix is an IP address prefix (CIDR) representing an IP network.
+ *
+ * The first [Prefix.Bits]() of [Addr]() are specified. The remaining bits match any address.
+ * The range of Bits() is [0,32] for IPv4 or [0,128] for IPv6.
+ */
 export type Prefix = string;
 
 /** Promise has the name of something in JavaScript. */
@@ -916,12 +958,12 @@ export type Registry = { [key: string]: Leg };
 
 /** Same are types of one name. */
 export interface Same {
-	own: DefsMoney;
+	own: Money;
 	ext: ExtMoney;
-	more: Money;
-	owns: DefsMoney[] | null;
+	more: MoreMoney;
+	owns: Money[] | null;
 	exts: ExtMoney[] | null;
-	mores: Money[] | null;
+	mores: MoreMoney[] | null;
 }
 
 /** Score is a named number without constants. */
@@ -1152,7 +1194,7 @@ const shapes: { readonly [name: string]: Shape } = {
 	Lists: { ints: ["#int"], array: ["#int"], maps: [["#int"]] },
 	Maps: { named: ["#int"], lists: [["#int"]] },
 	Marshallers: { celsius: "#exact", celsiuses: ["#exact"], big: "#exact", byPoint: ["#int"] },
-	Money: { more: "#int", notes: ["Note"] },
+	MoreMoney: { more: "#int", notes: ["Note"] },
 	Nested: { point: "NestedPoint", points: ["NestedPoints"] },
 	NestedPoint: { x: "#int", y: "#int" },
 	NestedPoints: { x: "#int", y: "#int" },
@@ -1164,7 +1206,7 @@ const shapes: { readonly [name: string]: Shape } = {
 	PairOfIntAndListOfString: { key: "#int" },
 	Pointers: { int: "#int", list: ["#int"], map: ["#int"], twice: "#int" },
 	Quoted: { int64: "#quoted #int", uint64: "#quoted #int", bool: "#quoted", float: "#quoted", text: "#quoted", pointer: "#quoted #int", level: "#quoted #int", list: ["#int"] },
-	Same: { ext: "ExtMoney", more: "Money", exts: ["ExtMoney"], mores: ["Money"] },
+	Same: { ext: "ExtMoney", more: "MoreMoney", exts: ["ExtMoney"], mores: ["MoreMoney"] },
 	Times: { duration: "#int", spans: ["#int"] },
 	inner: { Depth: "#int" },
 };

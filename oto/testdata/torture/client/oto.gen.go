@@ -49,8 +49,8 @@ func NewElsewhere(client *Client) *Elsewhere {
 	return &Elsewhere{client: client}
 }
 
-func (s *Elsewhere) Pay(ctx context.Context, request Money) (*Money, error) {
-	var response Money
+func (s *Elsewhere) Pay(ctx context.Context, request MoreMoney) (*MoreMoney, error) {
+	var response MoreMoney
 	if err := s.client.call(ctx, "Elsewhere", "Pay", &request, &response); err != nil {
 		return nil, err
 	}
@@ -91,8 +91,8 @@ func (s *Signatures) ContextPointer(ctx context.Context, request Texts) (*Texts,
 	return &response, nil
 }
 
-func (s *Signatures) Copied(ctx context.Context, request Money) (*Money, error) {
-	var response Money
+func (s *Signatures) Copied(ctx context.Context, request MoreMoney) (*MoreMoney, error) {
+	var response MoreMoney
 	if err := s.client.call(ctx, "Signatures", "Copied", &request, &response); err != nil {
 		return nil, err
 	}
@@ -541,12 +541,6 @@ type Deep struct {
 	Deepest int `json:"deepest"`
 }
 
-// Money is the definition's own, beside other packages'.
-type DefsMoney struct {
-	// Mine says that it is this one.
-	Mine string `json:"mine"`
-}
-
 // Any, List, Dict, New, NewTorture and RegisterTorture have names that templates
 // may need.
 type Dict struct {
@@ -765,8 +759,14 @@ type Marshallers struct {
 // Matrix is a named list of lists.
 type Matrix [][]float64
 
-// Money is more's own.
+// Money is the definition's own, beside other packages'.
 type Money struct {
+	// Mine says that it is this one.
+	Mine string `json:"mine"`
+}
+
+// Money is more's own.
+type MoreMoney struct {
 	// More says that it is this one.
 	More  int    `json:"more"`
 	Notes []Note `json:"notes"`
@@ -979,12 +979,12 @@ type Registry map[string]Leg
 
 // Same are types of one name.
 type Same struct {
-	Own   DefsMoney   `json:"own"`
+	Own   Money       `json:"own"`
 	Ext   ext.Money   `json:"ext"`
-	More  Money       `json:"more"`
-	Owns  []DefsMoney `json:"owns"`
+	More  MoreMoney   `json:"more"`
+	Owns  []Money     `json:"owns"`
 	Exts  []ext.Money `json:"exts"`
-	Mores []Money     `json:"mores"`
+	Mores []MoreMoney `json:"mores"`
 }
 
 // Score is a named number without constants.

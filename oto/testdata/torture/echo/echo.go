@@ -33,7 +33,7 @@ func same[T any](v T) (*T, error) { return &v, nil }
 
 func (client) Call(_ context.Context, r server.Error) (*server.Error, error) { return same(r) }
 
-func (elsewhere) Pay(_ context.Context, r server.Money) (*server.Money, error) { return same(r) }
+func (elsewhere) Pay(_ context.Context, r server.MoreMoney) (*server.MoreMoney, error) { return same(r) }
 
 func (signatures) Alias(_ context.Context, r server.PageOfTexts) (*server.PageOfTexts, error) {
 	return same(r)
@@ -42,7 +42,7 @@ func (signatures) Context(_ context.Context, r server.Texts) (*server.Texts, err
 func (signatures) ContextPointer(_ context.Context, r server.Texts) (*server.Texts, error) {
 	return same(r)
 }
-func (signatures) Copied(_ context.Context, r server.Money) (*server.Money, error) { return same(r) }
+func (signatures) Copied(_ context.Context, r server.MoreMoney) (*server.MoreMoney, error) { return same(r) }
 func (signatures) Enum(_ context.Context, r server.Colour) (*server.Colour, error) { return same(r) }
 func (signatures) Everything(_ context.Context, r any) (*any, error)               { return same(r) }
 func (signatures) Imported(_ context.Context, r ext.Money) (*ext.Money, error)     { return same(r) }

@@ -31,7 +31,7 @@ func RegisterClient(server *otohttp.Server, service Client) {
 
 // Elsewhere is a service of a second package.
 type Elsewhere interface {
-	Pay(ctx context.Context, request Money) (*Money, error)
+	Pay(ctx context.Context, request MoreMoney) (*MoreMoney, error)
 }
 
 // RegisterElsewhere has server answer the calls of Elsewhere with service.
@@ -44,7 +44,7 @@ type Signatures interface {
 	Alias(ctx context.Context, request PageOfTexts) (*PageOfTexts, error)
 	Context(ctx context.Context, request Texts) (*Texts, error)
 	ContextPointer(ctx context.Context, request Texts) (*Texts, error)
-	Copied(ctx context.Context, request Money) (*Money, error)
+	Copied(ctx context.Context, request MoreMoney) (*MoreMoney, error)
 	Enum(ctx context.Context, request Colour) (*Colour, error)
 	Everything(ctx context.Context, request any) (*any, error)
 	Imported(ctx context.Context, request ext.Money) (*ext.Money, error)
@@ -254,12 +254,6 @@ type Date struct {
 type Deep struct {
 	Base
 	Deepest int `json:"deepest"`
-}
-
-// Money is the definition's own, beside other packages'.
-type DefsMoney struct {
-	// Mine says that it is this one.
-	Mine string `json:"mine"`
 }
 
 // Any, List, Dict, New, NewTorture and RegisterTorture have names that templates
@@ -496,8 +490,14 @@ type Marshallers struct {
 // Matrix is a named list of lists.
 type Matrix [][]float64
 
-// Money is more's own.
+// Money is the definition's own, beside other packages'.
 type Money struct {
+	// Mine says that it is this one.
+	Mine string `json:"mine"`
+}
+
+// Money is more's own.
+type MoreMoney struct {
 	// More says that it is this one.
 	More  int    `json:"more"`
 	Notes []Note `json:"notes"`
@@ -726,12 +726,12 @@ type Registry map[string]Leg
 
 // Same are types of one name.
 type Same struct {
-	Own   DefsMoney   `json:"own"`
+	Own   Money       `json:"own"`
 	Ext   ext.Money   `json:"ext"`
-	More  Money       `json:"more"`
-	Owns  []DefsMoney `json:"owns"`
+	More  MoreMoney   `json:"more"`
+	Owns  []Money     `json:"owns"`
 	Exts  []ext.Money `json:"exts"`
-	Mores []Money     `json:"mores"`
+	Mores []MoreMoney `json:"mores"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
 }

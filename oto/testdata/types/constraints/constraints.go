@@ -51,6 +51,7 @@ type Order struct {
 	// pattern: "o"
 	Words *[]*Word
 	*Delivery
+	ext.Rated[int]
 }
 
 // Page is a part of a list.
@@ -79,6 +80,9 @@ type Delivery struct {
 	// Street is where to.
 	// required: true
 	Street string
+	// Gate is said, but a server can't tell.
+	// required: true
+	Gate bool
 	// Floor is not too high.
 	// max: 99
 	Floor int

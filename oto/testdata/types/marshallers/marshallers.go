@@ -18,6 +18,7 @@ type Marshallers struct {
 	ByPoint map[Point]Celsius
 	Addr    netip.Addr
 	Big     *big.Int
+	Secret  Secret
 }
 
 // Celsius makes its own JSON.
@@ -40,4 +41,14 @@ func (p Point) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d/%d", 
 func (p *Point) UnmarshalText(text []byte) error {
 	_, err := fmt.Sscanf(string(text), "%d/%d", &p.X, &p.Y)
 	return err
+}
+
+// Secret has nothing that is exported, but makes its own text.
+type Secret struct{ text string }
+
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.text), nil }
+
+func (s *Secret) UnmarshalText(text []byte) error {
+	s.text = string(text)
+	return nil
 }

@@ -42,6 +42,10 @@ type Delivery struct {
 	//
 	// Required.
 	Street string `json:"street"`
+	// Gate is said, but a server can't tell.
+	//
+	// Required.
+	Gate bool `json:"gate"`
 	// Floor is not too high.
 	//
 	// At most 99.
@@ -103,6 +107,7 @@ type Order struct {
 	// Each matches o
 	Words *[]*Word `json:"words"`
 	*Delivery
+	ext.Rated[int]
 }
 
 // Page is a part of a list.

@@ -7,3 +7,12 @@ type Money struct {
 	// pattern: "^[A-Z]{3}$"
 	Currency string
 }
+
+// Rated is generic.
+type Rated[T any] struct {
+	// Stars are few.
+	// min: 1
+	// max: 5
+	Stars int
+	Of    T
+}

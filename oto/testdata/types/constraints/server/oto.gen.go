@@ -29,6 +29,8 @@ func RegisterService(server *otohttp.Server, service Service) {
 type Delivery struct {
 	// Street is where to.
 	Street string `json:"street"`
+	// Gate is said, but a server can't tell.
+	Gate bool `json:"gate"`
 	// Floor is not too high.
 	Floor int `json:"floor"`
 }
@@ -66,6 +68,7 @@ type Order struct {
 	// Words are many, by number.
 	Words *[]*Word `json:"words"`
 	*Delivery
+	ext.Rated[int]
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
 }
@@ -187,6 +190,12 @@ func checkOrder(r *Order) (v otohttp.Violations) {
 		if r.Delivery.Floor > 99 {
 			v.Add("Floor", "must be at most 99")
 		}
+	}
+	if r.Rated.Stars < 1 {
+		v.Add("Stars", "must be at least 1")
+	}
+	if r.Rated.Stars > 5 {
+		v.Add("Stars", "must be at most 5")
 	}
 	return v
 }

@@ -44,6 +44,7 @@ type Marshallers struct {
 	ByPoint map[marshallers.Point]marshallers.Celsius `json:"byPoint"`
 	Addr    netip.Addr                                `json:"addr"`
 	Big     *big.Int                                  `json:"big"`
+	Secret  marshallers.Secret                        `json:"secret"`
 }
 
 // Client sends the calls. Its fields may be set before the first one; the zero

@@ -29,6 +29,7 @@ type Marshallers struct {
 	ByPoint map[marshallers.Point]marshallers.Celsius `json:"byPoint"`
 	Addr    netip.Addr                                `json:"addr"`
 	Big     *big.Int                                  `json:"big"`
+	Secret  marshallers.Secret                        `json:"secret"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
 }

@@ -34,23 +34,23 @@ func (s *Service) Echo(ctx context.Context, request Both) (*Both, error) {
 }
 
 type Both struct {
-	Own   PackagesMoney `json:"own"`
-	Other Money         `json:"other"`
+	Own   Money     `json:"own"`
+	Other MoreMoney `json:"other"`
+}
+
+// Money is of the first package.
+type Money struct {
+	First int `json:"first"`
 }
 
 // Money is of the second package.
-type Money struct {
+type MoreMoney struct {
 	Second Note `json:"second"`
 }
 
 // Note is only here.
 type Note struct {
 	Value int `json:"value"`
-}
-
-// Money is of the first package.
-type PackagesMoney struct {
-	First int `json:"first"`
 }
 
 // Client sends the calls. Its fields may be set before the first one; the zero

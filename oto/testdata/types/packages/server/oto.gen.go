@@ -20,23 +20,23 @@ func RegisterService(server *otohttp.Server, service Service) {
 }
 
 type Both struct {
-	Own   PackagesMoney `json:"own"`
-	Other Money         `json:"other"`
+	Own   Money     `json:"own"`
+	Other MoreMoney `json:"other"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
 }
 
-// Money is of the second package.
+// Money is of the first package.
 type Money struct {
+	First int `json:"first"`
+}
+
+// Money is of the second package.
+type MoreMoney struct {
 	Second Note `json:"second"`
 }
 
 // Note is only here.
 type Note struct {
 	Value int `json:"value"`
-}
-
-// Money is of the first package.
-type PackagesMoney struct {
-	First int `json:"first"`
 }
