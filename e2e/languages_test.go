@@ -226,6 +226,8 @@ func (s *tester) hold(response *http.Response) error {
 // done checks that a program has sent all cases, and says so.
 func (s *tester) done(said string) {
 	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if strings.TrimSpace(said) != strconv.Itoa(len(s.cases)) || len(s.echoed) != len(s.cases) || len(s.cases) < 20*cases {
 		s.t.Errorf("it says %q; %d of %d cases came through", said, len(s.echoed), len(s.cases))
 	}
@@ -457,7 +459,9 @@ func TestPythonByProxy(t *testing.T) {
 		{"TLS", "https_proxy=" + login, []string{"https://example.com/oto/", ca}, []string{"CONNECT example.com:443" + basic}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			mu.Lock()
 			asked = nil
+			mu.Unlock()
 			cmd := exec.CommandContext(t.Context(), file, append([]string{"proxied.py"}, tt.args...)...)
 			cmd.Dir = dir
 			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), tt.proxy}
