@@ -10,6 +10,9 @@
 #	revision      the commit it is made from, for the label
 #	GO_IMAGE      what it is built in: Go and a shell
 #	BASE_IMAGE    what it runs on: CA certificates, /tmp, and a user nonroot
+#
+# buildah 1.28 and podman 4.3, which Debian 12 has, take a kept layer of the same
+# program for another user or revision: give them --layers=false then.
 
 ARG GO_IMAGE=docker.io/library/golang:1.26.8-bookworm
 ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot
@@ -37,6 +40,7 @@ RUN --mount=type=cache,target=/go/pkg/mod \
     go build -trimpath -ldflags="-s -w" -o /out/app "./$build_target"
 
 FROM $BASE_IMAGE
+COPY --from=build /out/ /
 ARG BASE_IMAGE
 ARG build_target=client
 ARG revision=
@@ -44,7 +48,6 @@ LABEL org.opencontainers.image.title="taco$build_target" \
       org.opencontainers.image.source="https://github.com/amammay/otorun" \
       org.opencontainers.image.revision="$revision" \
       org.opencontainers.image.base.name="$BASE_IMAGE"
-COPY --from=build /out/ /
 ARG user=nonroot
 USER $user
 ENTRYPOINT ["/runsd", "--", "/app"]

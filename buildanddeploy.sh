@@ -18,8 +18,8 @@
 #                    which is Google's (default: the first of them that is here)
 #   GO_IMAGE, BASE_IMAGE   what the images are built in and run on, if not what
 #                    the Dockerfile says
-#   DOCKER_REGISTRY  where docker pushes to (default: REGION-docker.pkg.dev).
-#                    "cloudrun env" sets it: docker's daemon sees no shell's proxy
+#   CLOUDRUN_ADDR    set by "cloudrun env": docker pushes there, as its daemon sees
+#                    no shell's proxy
 #   PATIENCE         seconds to wait until changes of IAM count everywhere (300)
 #
 # tacoserver is private: only tacoclient's service account may call it. tacoclient,
@@ -393,7 +393,7 @@ cloudbuild) ;;
 *) die "BUILDER=$BUILDER: set it to docker, podman, buildah or cloudbuild" ;;
 esac
 registry=$region-docker.pkg.dev
-[ "$BUILDER" != docker ] || registry=${DOCKER_REGISTRY:-$registry}
+[ "$BUILDER" != docker ] || registry=${CLOUDRUN_ADDR:-$registry}
 images=$registry/$project/otorun
 version=$(date -u +%Y%m%d-%H%M%S)
 revision=$(git rev-parse HEAD 2>/dev/null || true)

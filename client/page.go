@@ -156,16 +156,25 @@ func (h *handler) submit(w http.ResponseWriter, r *http.Request) {
 	h.write(w, r, status, &p)
 }
 
-// refuse puts what is wrong beside the field it is about.
+// refuse puts what is wrong beside the fields it is about.
 func (p *page) refuse(status int, message string) {
-	text := strings.TrimPrefix(message, "EatTacoRequest.")
-	switch {
-	case status == http.StatusBadRequest && strings.HasPrefix(text, "Name"):
-		p.NameError = text
-	case status == http.StatusBadRequest && strings.HasPrefix(text, "Tacos"):
-		p.TacosError = text
-	default:
+	const field = "EatTacoRequest."
+	if status != http.StatusBadRequest || !strings.HasPrefix(message, field) {
 		p.Failure = message
+		return
+	}
+	for _, text := range strings.Split(strings.TrimPrefix(message, field), "; "+field) {
+		where := &p.Failure
+		switch {
+		case strings.HasPrefix(text, "Name"):
+			where = &p.NameError
+		case strings.HasPrefix(text, "Tacos"):
+			where = &p.TacosError
+		}
+		if *where != "" {
+			text = *where + "; " + text
+		}
+		*where = text
 	}
 }
 

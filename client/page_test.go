@@ -157,10 +157,15 @@ func TestSubmit(t *testing.T) {
 }
 
 func TestSubmitRefused(t *testing.T) {
-	for _, tt := range []struct{ name, message, want, field string }{
-		{"name", "EatTacoRequest.Name is required", `<p class="error" id="name-error">Name is required</p>`, `aria-describedby="name-error" autofocus>`},
-		{"tacos", "EatTacoRequest.Tacos[3] has 101 characters", `<p class="error" id="tacos-error">Tacos[3] has 101 characters</p>`, `aria-describedby="tacos-error" autofocus>`},
-		{"another", "no <b>way</b>", `<p class="error" id="failure" role="alert">no &lt;b&gt;way&lt;/b&gt;</p>`, ``},
+	for _, tt := range []struct {
+		name, message, want, field string
+		errors                     int
+	}{
+		{"name", "EatTacoRequest.Name is required", `<p class="error" id="name-error">Name is required</p>`, `aria-describedby="name-error" autofocus>`, 1},
+		{"tacos", "EatTacoRequest.Tacos[3] has 101 characters", `<p class="error" id="tacos-error">Tacos[3] has 101 characters</p>`, `aria-describedby="tacos-error" autofocus>`, 1},
+		{"both", "EatTacoRequest.Name is required; EatTacoRequest.Tacos is required", `<p class="error" id="name-error">Name is required</p>`, `<p class="error" id="tacos-error">Tacos is required</p>`, 2},
+		{"tacos, twice", "EatTacoRequest.Tacos[0] is a; EatTacoRequest.Tacos[1] is b", `<p class="error" id="tacos-error">Tacos[0] is a; Tacos[1] is b</p>`, ``, 1},
+		{"another", "no <b>way</b>", `<p class="error" id="failure" role="alert">no &lt;b&gt;way&lt;/b&gt;</p>`, ``, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newTaco(t, func(w http.ResponseWriter, r *http.Request) {
@@ -172,7 +177,7 @@ func TestSubmitRefused(t *testing.T) {
 				json.NewEncoder(w).Encode(map[string]string{"error": tt.message, "code": "invalid_argument"})
 			})
 			status, body := c.do(post(url.Values{"name": {"Ana"}, "others": {"Tongue"}}))
-			if status != 400 || !strings.Contains(body, tt.want) || strings.Count(body, `class="error"`) != 1 || !strings.Contains(body, tt.field) {
+			if status != 400 || !strings.Contains(body, tt.want) || strings.Count(body, `class="error"`) != tt.errors || !strings.Contains(body, tt.field) {
 				t.Errorf("%d %s, want %s", status, body, tt.want)
 			}
 			if !strings.Contains(body, `value="Ana"`) || !strings.Contains(body, "Tongue</textarea>") {

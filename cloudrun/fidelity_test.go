@@ -15,7 +15,7 @@ func TestFidelity(t *testing.T) {
 		t.Fatal(err)
 	}
 	var files []string
-	for _, pattern := range []string{"internal/*/*_test.go", "cloudruntest/*_test.go", "../e2e/*_test.go"} {
+	for _, pattern := range []string{"internal/*/*_test.go", "cloudruntest/*_test.go", "../e2e/*_test.go", "../e2e/deploy/*_test.go", "../e2e/*/*_test.go"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

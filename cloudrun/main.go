@@ -183,8 +183,7 @@ func settings(run control.Run) [][2]string {
 		{"CLOUDSDK_CORE_DISABLE_PROMPTS", "1"}, {"CLOUDSDK_CORE_CHECK_GCE_METADATA", "false"},
 		{"CLOUDSDK_CORE_DISABLE_USAGE_REPORTING", "true"}, {"CLOUDSDK_SURVEY_DISABLE_PROMPTS", "true"},
 		{"CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK", "true"},
-		// docker pushes by its daemon, which sees no shell's proxy, but trusts loopback.
-		{"DOCKER_CONFIG", run.Docker}, {"DOCKER_REGISTRY", run.Addr},
+		{"DOCKER_CONFIG", run.Docker},
 		// Google's libraries are the developer too, and not who else is logged in.
 		{"GOOGLE_APPLICATION_CREDENTIALS", run.Credentials},
 		{"GOOGLE_CLOUD_PROJECT", run.Project},

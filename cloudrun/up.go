@@ -147,6 +147,7 @@ type up struct {
 
 	root     string // of the module
 	dir      string // of this run
+	kept     string // with images, of this run or of all
 	platform *platform.Platform
 	api      *api.Server
 	programs *api.Programs
@@ -183,6 +184,18 @@ func (u *up) start(ctx context.Context, config platform.Config) error {
 		return err
 	}
 	u.atClose(remove)
+	u.kept = u.dir
+	if u.state != "" {
+		u.kept = u.state
+		if err := os.MkdirAll(u.kept, 0o700); err != nil {
+			return fmt.Errorf("folder of the state: %w", err)
+		}
+		unlock, err := lock(u.kept)
+		if err != nil {
+			return err
+		}
+		u.atClose(unlock)
+	}
 	var bin string
 	if !u.empty {
 		fmt.Fprintln(u.stdout, "cloudrun: building runsd, tacoserver and tacoclient")
@@ -318,7 +331,20 @@ func (u *up) deploy(ctx context.Context, bin string) error {
 		})
 	}
 	deploys.Wait()
-	return errors.Join(append(errs, os.RemoveAll(bin))...)
+	return errors.Join(append(errs, os.RemoveAll(bin), u.prune())...)
+}
+
+// keptRevisions is how many revisions of a service of the pair are kept to go back
+// to: with -watch there is one for each saved change.
+const keptRevisions = 10
+
+// prune forgets what was built for revisions that are too old.
+func (u *up) prune() error {
+	var images []string
+	for _, d := range pair {
+		images = u.api.Prune(d.name, keptRevisions)
+	}
+	return u.programs.Keep(images)
 }
 
 // serve opens the platform's address to this machine.
@@ -354,17 +380,10 @@ func (u *up) serve() error {
 	); err != nil {
 		return err
 	}
-	kept := u.dir
-	if u.state != "" {
-		kept = u.state
-		if err := os.MkdirAll(kept, 0o700); err != nil {
-			return fmt.Errorf("folder of the state: %w", err)
-		}
-	}
-	if u.programs, err = api.NewPrograms(filepath.Join(kept, "programs")); err != nil {
+	if u.programs, err = api.NewPrograms(filepath.Join(u.kept, "programs")); err != nil {
 		return err
 	}
-	if err := u.openRegistry(kept); err != nil {
+	if err := u.openRegistry(u.kept); err != nil {
 		return err
 	}
 	if u.api, err = api.New(api.Config{

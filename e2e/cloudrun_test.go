@@ -387,8 +387,11 @@ func TestCloudrunCommand(t *testing.T) {
 	if got := c.shell(t, env+`curl -sS -o /dev/null -w '%{http_code}' https://tacoclient-123456789012.us-central1.run.app`); got != "403" {
 		t.Errorf("without a token: %s", got)
 	}
-	if got := c.shell(t, env+`curl -sS -o /dev/null -w '%{http_code}' https://storage.googleapis.com/`); !strings.Contains(got, "403") {
+	if got := c.shell(t, env+`curl -sS -o /dev/null -w '%{http_code}' https://storage.googleapis.com/`); got != "400" {
 		t.Errorf("a host of Google that isn't here: %s", got)
+	}
+	if got := c.shell(t, env+`curl -sS -o /dev/null -w '%{http_code}' https://dl.google.com/`); !strings.Contains(got, "403") {
+		t.Errorf("a host of Google that has no certificate here: %s", got)
 	}
 	if got := c.shell(t, "go run ./cloudrun why tacoclient"); !strings.HasPrefix(got, "yes: ") {
 		t.Errorf("why tacoclient: %s", got)

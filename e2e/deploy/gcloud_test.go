@@ -101,7 +101,7 @@ func TestFlags(t *testing.T) {
 	}
 	described := p.gcloud("run", "services", "describe", "app", "--format=yaml")
 	wantAll(t, "describe", described, "containerConcurrency: 7", "timeoutSeconds: 1", "cpu: '2'", "memory: 1Gi", "team: tacos", "eats", "gen2", "minScale: '1'", "maxScale: '3'",
-		"sessionAffinity: 'true'", "cpu-throttling: 'false'", "name: h2c", "containerPort: 9000", "app-00001-")
+		"sessionAffinity: 'true'", "cpu-throttling: 'False'", "name: h2c", "containerPort: 9000", "app-00001-")
 
 	// A sick instance is killed, and another one takes its place.
 	p.ask(url+"/sicken", "")
@@ -189,7 +189,7 @@ func TestFailures(t *testing.T) {
 		{"doesn't listen", []string{"--image=" + images[1], "--set-env-vars=MODE=deaf", "--startup-probe=tcpSocket.port=8080,periodSeconds=1,failureThreshold=1"}, []string{"failed to start and listen", "nothing listens on all addresses at port 8080", "version 2 with"}},
 		{"missing", []string{"--image=" + repository + "/nothing:v1"}, []string{"Image '" + repository + "/nothing:v1' not found"}},
 		{"unknown account", []string{"--image=" + images[1], "--service-account=nobody@" + project + ".iam.gserviceaccount.com"}, []string{"Service account nobody@" + project + ".iam.gserviceaccount.com does not exist"}},
-		{"sidecar", []string{"--image=" + images[1], "--add-cloudsql-instances=x:y:z"}, []string{"cloudsql-instances", "isn't emulated"}},
+		{"what isn't emulated", []string{"--image=" + images[1], "--add-cloudsql-instances=x:y:z"}, []string{"cloudsql-instances", "isn't emulated"}},
 	} {
 		stderr := p.gcloudFails(append([]string{"run", "deploy", "app"}, tt.args...)...)
 		wantAll(t, tt.name, stderr, tt.want...)
@@ -198,8 +198,8 @@ func TestFailures(t *testing.T) {
 		}
 	}
 	wantAll(t, "describe", p.gcloud("run", "services", "describe", "app", "--format=yaml(status)"), "status: 'False'", "latestReadyRevisionName: app-00001-")
-	wantAll(t, "an API that isn't there", p.gcloudFails("compute", "instances", "list"), "compute.googleapis.com", "does not emulate")
-	p.wantOnlyKnown("compute.googleapis.com")
+	wantAll(t, "an API that isn't there", p.gcloudFails("pubsub", "topics", "list"), "pubsub.googleapis.com", "does not emulate")
+	p.wantOnlyKnown("pubsub.googleapis.com")
 	if !strings.Contains(p.out.String(), "refused") {
 		t.Error("the refused host isn't logged")
 	}
@@ -244,7 +244,7 @@ func TestLogs(t *testing.T) {
 	p.ask(url+"/log?line=one+taco", "")
 	p.ask(url+`/log?line=%7B%22severity%22:%22ERROR%22,%22message%22:%22no+taco%22,%22guest%22:%22Ana%22%7D`, "")
 	waitFor(t, "the lines", func() bool { return strings.Contains(p.out.String(), "no taco") })
-	wantAll(t, "logs read", p.gcloud("run", "services", "logs", "read", "app"), "one taco", "no taco", "version 1 with")
+	wantAll(t, "logs read", p.gcloud("run", "services", "logs", "read", "app"), "one taco", "no taco", "version 1 with", "GET 200 "+url+"/log?line=one+taco")
 	entries := p.gcloud("logging", "read", `resource.type="cloud_run_revision" AND resource.labels.service_name=app AND severity>=ERROR`, "--format=value(severity,jsonPayload.guest,resource.labels.revision_name)")
 	if !regexp.MustCompile(`^ERROR\s+Ana\s+app-00001-\w+$`).MatchString(entries) {
 		t.Errorf("logging read prints %q", entries)
@@ -267,7 +267,7 @@ func TestIdentityTokens(t *testing.T) {
 	asUser := func(name string) []string { // a configuration of its own: tokens are kept in it
 		return []string{"CLOUDSDK_CONFIG=" + filepath.Join(p.dir, name)}
 	}
-	activated := append(asUser("activated"), "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE=")
+	activated := append(asUser("activated"), "CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE=", "CLOUDSDK_CORE_ACCOUNT="+account)
 	if r := p.do(activated, "gcloud", "auth", "activate-service-account", "--key-file="+key); r.status != 0 {
 		t.Fatal(r.stderr)
 	}
@@ -306,7 +306,8 @@ func TestPlainHTTP(t *testing.T) {
 		p.env["CLOUDSDK_API_ENDPOINT_OVERRIDES_"+api] = "http://" + strings.ToLower(api) + ".googleapis.com/"
 	}
 	p.env["CLOUDSDK_AUTH_TOKEN_HOST"] = "http://oauth2.googleapis.com/token"
-	p.env["CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE"], p.env["REQUESTS_CA_BUNDLE"] = "", ""
+	delete(p.env, "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE")
+	delete(p.env, "REQUESTS_CA_BUNDLE")
 	p.gcloud("artifacts", "repositories", "create", "images", "--repository-format=docker", "--location="+region)
 	image := p.push("1")
 	p.gcloud("run", "deploy", "app", "--image="+image, "--allow-unauthenticated")
@@ -367,6 +368,10 @@ func TestState(t *testing.T) {
 	before := p.gcloud("run", "services", "describe", "app", "--format=json")
 	unique := p.gcloud("iam", "service-accounts", "describe", account, "--format=value(uniqueId)")
 
+	second := p.do([]string{"XDG_RUNTIME_DIR=" + p.dir}, filepath.Join(bin, "cloudrun"), "up", "-empty", "-addr", "127.0.0.1:0", "-state", state)
+	if second.status != 1 || !strings.Contains(second.stderr, "another platform uses "+state) {
+		t.Errorf("a second platform with the same state: %d %s", second.status, second.stderr)
+	}
 	p.stop()
 	info, err := os.Stat(filepath.Join(state, "state.json"))
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -388,3 +393,22 @@ func TestState(t *testing.T) {
 	p.gcloud("artifacts", "repositories", "describe", "images", "--location="+region)
 }
 
+// The pair that up deploys goes on too, as gcloud has left it, and gets no new
+// revision where nothing has changed.
+func TestStateOfThePair(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "state")
+	p := start(t, "-state", state)
+	p.gcloud("run", "services", "update", "tacoserver", "--update-env-vars=COLOR=red")
+	p.gcloud("run", "services", "remove-iam-policy-binding", "tacoserver", "--member=serviceAccount:tacoclient@"+project+".iam.gserviceaccount.com", "--role=roles/run.invoker")
+	const what = "--format=value(status.latestReadyRevisionName,spec.template.spec.containers[0].env)"
+	before := p.gcloud("run", "services", "describe", "tacoserver", what)
+	p.stop()
+	p.run("-state", state)
+	if after := p.gcloud("run", "services", "describe", "tacoserver", what); after != before || !strings.Contains(after, "red") {
+		t.Errorf("tacoserver is %s, and was %s", after, before)
+	}
+	if got := p.ask("https://tacoclient-localhash0-uc.a.run.app", p.gcloud("auth", "print-identity-token")); !strings.HasPrefix(got, "502") {
+		t.Errorf("the binding that was removed is back: %s", got)
+	}
+}

@@ -15,6 +15,7 @@
 package api
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -65,6 +66,7 @@ type Server struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	work      sync.WaitGroup // deployments under way
+	patience  time.Duration
 
 	mu           sync.Mutex
 	services     map[string]*service
@@ -74,6 +76,7 @@ type Server struct {
 	repositories map[string]object
 	databases    map[string]object // of Firestore, by id
 	apis         map[string]bool   // by name; false is disabled
+	written      []byte            // the state as it is kept
 }
 
 // New returns a server with what was kept in the state folder, if there is one.
@@ -83,6 +86,7 @@ func New(config Config) (*Server, error) {
 		Config:       config,
 		directory:    config.Platform.Directory,
 		project:      config.Platform.ProjectID,
+		patience:     patience,
 		services:     make(map[string]*service),
 		operations:   make(map[string]*service),
 		keys:         make(map[string]*accountKey),
@@ -158,6 +162,7 @@ type call struct {
 	host   string
 	params map[string]string
 	caller iam.Principal
+	body   []byte // read before anything is locked
 }
 
 // maxRequest is more than any request of these APIs needs.
@@ -165,16 +170,10 @@ const maxRequest = 4 << 20
 
 // decode reads the request's JSON; without a body it reads an empty object.
 func (c *call) decode(into any) error {
-	text, err := io.ReadAll(io.LimitReader(c.Body, maxRequest+1))
-	switch {
-	case err != nil:
-		return invalid("read the request: %v", err)
-	case len(text) > maxRequest:
-		return invalid("the request is larger than %d bytes", maxRequest)
-	case len(strings.TrimSpace(string(text))) == 0:
+	if len(bytes.TrimSpace(c.body)) == 0 {
 		return nil
 	}
-	d := json.NewDecoder(strings.NewReader(string(text)))
+	d := json.NewDecoder(bytes.NewReader(c.body))
 	d.UseNumber()
 	if err := d.Decode(into); err != nil {
 		return invalid("the request's JSON: %v", err)
@@ -216,6 +215,12 @@ func (s *Server) answer(r *http.Request, f *surface, host string) (any, error) {
 	}
 	if err := s.permit(c.caller, rt.permission, s.resources(c)...); err != nil {
 		return nil, err
+	}
+	if c.body, err = io.ReadAll(io.LimitReader(r.Body, maxRequest+1)); err != nil {
+		return nil, invalid("read the request: %v", err)
+	}
+	if len(c.body) > maxRequest {
+		return nil, invalid("the request is larger than %d bytes", maxRequest)
 	}
 	answer, err := rt.handle(c)
 	if r.Method != http.MethodGet {

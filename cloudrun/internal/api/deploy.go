@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/amammay/otorun/cloudrun/internal/instance"
 	"github.com/amammay/otorun/cloudrun/internal/platform"
 )
 
-// startRevision has the platform run a revision, and returns when an instance
-// does.
-func (s *Server) startRevision(svc *service, r *revision) error {
+// startRevision has the platform run a revision of a service, which changes
+// meanwhile, and returns when an instance does.
+func (s *Server) startRevision(svc *service, name string, r *revision) error {
 	t, err := readTemplate(r.Template)
 	if err != nil {
 		return err
@@ -31,18 +32,21 @@ func (s *Server) startRevision(svc *service, r *revision) error {
 	s.mu.Lock()
 	r.Digest = image.Digest
 	s.mu.Unlock()
+	if len(command(t.Spec.Containers[0], image)) == 0 {
+		return &notStarted{"ContainerMissing", fmt.Sprintf("Image '%s' has neither an entry point nor a command: give the Dockerfile an ENTRYPOINT, or say --command.", r.Image)}
+	}
 	if _, _, err := s.fromSecrets(t, image); err != nil {
 		return &notStarted{"SecretsAccessCheckFailed", err.Error()}
 	}
-	if err := s.Platform.AddRevision(svc.Name, platform.Revision{Name: r.Name, Account: account, Template: s.platformTemplate(t, image)}); err != nil {
+	if err := s.Platform.AddRevision(name, platform.Revision{Name: r.Name, Account: account, Template: s.platformTemplate(t, image)}); err != nil {
 		return err
 	}
-	err = s.Platform.StartRevision(s.ctx, svc.Name, r.Name)
+	err = s.Platform.StartRevision(s.ctx, name, r.Name)
 	s.mu.Lock()
 	deleted := svc.deleted
 	s.mu.Unlock()
 	if err != nil || deleted {
-		s.Platform.RemoveRevision(svc.Name, r.Name)
+		s.Platform.RemoveRevision(name, r.Name)
 	}
 	return err
 }
@@ -81,32 +85,29 @@ type Deployment struct {
 // --image does where there is such a service, and returns when an instance does,
 // or with the reason why none does. What else was said of the service stays.
 func (s *Server) Deploy(ctx context.Context, d Deployment) error {
-	s.mu.Lock()
-	given, name := object{}, ""
-	if old := s.services[d.Name]; old != nil {
-		name = d.Name
-		given = copied(old.Object).(object)
-	} else {
-		given = object{
-			"apiVersion": "serving.knative.dev/v1",
-			"kind":       "Service",
-			"metadata":   object{"name": d.Name},
-			"spec":       object{"template": object{"spec": object{"serviceAccountName": d.Account, "containers": []any{object{}}}}},
-		}
+	name, given := "", object{
+		"apiVersion": "serving.knative.dev/v1",
+		"kind":       "Service",
+		"metadata":   object{"name": d.Name},
+		"spec":       object{"template": object{"spec": object{"serviceAccountName": d.Account, "containers": []any{object{}}}}},
 	}
+	s.mu.Lock()
+	if old := s.services[d.Name]; old != nil {
+		name, given = d.Name, copied(old.Object).(object)
+	}
+	s.mu.Unlock()
 	template := child(child(given, "spec"), "template")
-	containers := child(template, "spec")["containers"].([]any)
-	if containers[0].(object)["image"] != d.Image {
-		containers[0].(object)["image"] = d.Image
+	c := child(template, "spec")["containers"].([]any)[0].(object)
+	// gcloud may have named the same image by its digest since.
+	before, err := s.Images.Resolve(ctx, text(c, "image"))
+	if after, _ := s.Images.Resolve(ctx, d.Image); err != nil || after == nil || before.Digest != after.Digest {
+		c["image"] = d.Image
 		delete(child(template, "metadata"), "name")
 	}
-	svc, err := s.change(given, name, s.Developer)
+	svc, settled, err := s.begin(given, name, s.Developer)
 	if err != nil {
-		s.mu.Unlock()
 		return err
 	}
-	settled := svc.settled
-	s.mu.Unlock()
 	select {
 	case <-settled:
 	case <-ctx.Done():
@@ -125,4 +126,23 @@ func (s *Server) HasService(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.services[name] != nil
+}
+
+// Prune forgets the oldest revisions of a service that no request goes to, but for
+// the newest few, and returns the images that revisions still have.
+func (s *Server) Prune(name string, few int) (images []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if svc := s.services[name]; svc != nil {
+		for _, r := range slices.Clone(svc.Revisions[:max(0, len(svc.Revisions)-few)]) {
+			_, _ = s.deleteRevision(svc, r) // refused for one that serves
+		}
+	}
+	for _, svc := range s.services {
+		for _, r := range svc.Revisions {
+			images = append(images, r.Image)
+		}
+	}
+	s.saveLocked()
+	return images
 }

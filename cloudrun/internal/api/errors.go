@@ -73,8 +73,8 @@ func refuse(w http.ResponseWriter, r *http.Request, e *Error) {
 		h.Set("Grpc-Message", url.PathEscape(e.Message))
 		return
 	}
-	if oauth, ok := any(e).(*Error); ok && r.URL.Path == "/token" {
-		writeJSON(w, e.Code, map[string]string{"error": oauth.Status, "error_description": oauth.Message})
+	if r.URL.Path == "/token" { // OAuth's form, RFC 6749 section 5.2
+		writeJSON(w, e.Code, map[string]string{"error": e.Status, "error_description": e.Message})
 		return
 	}
 	writeJSON(w, e.Code, map[string]any{"error": map[string]any{"code": e.Code, "message": e.Message, "status": e.Status}})

@@ -23,6 +23,9 @@ type filter struct {
 	pattern  *regexp.Regexp
 }
 
+// maxFilter is Cloud Logging's limit.
+const maxFilter = 20_000
+
 // severities are in their order.
 var severities = []string{"DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY"}
 
@@ -112,6 +115,9 @@ func contains(v any, text string) bool {
 
 // parseFilter reads a filter; an empty one matches all.
 func parseFilter(text string) (*filter, error) {
+	if len(text) > maxFilter {
+		return nil, fmt.Errorf("it is longer than %d characters", maxFilter)
+	}
 	p := &filterParser{}
 	if err := p.split(text); err != nil {
 		return nil, err

@@ -45,7 +45,10 @@ func (s *Server) firestoreSurface() *surface {
 				return nil, err
 			}
 			id := c.URL.Query().Get("databaseId")
-			if s.databases[id] != nil {
+			switch {
+			case id == "" || d == nil:
+				return nil, invalid("the request has no databaseId, or no database")
+			case s.databases[id] != nil:
 				return nil, exists("Database already exists. Please use another database_id")
 			}
 			d["name"] = s.directory.Project() + "/databases/" + id

@@ -1,17 +1,19 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/amammay/otorun/cloudrun/internal/logs"
 )
 
-// loggingSurface is Cloud Logging, to read what the containers wrote.
+// loggingSurface is Cloud Logging, to read what the containers wrote
+// and which requests there were.
 // https://docs.cloud.google.com/logging/docs/reference/v2/rest
 func (s *Server) loggingSurface() *surface {
 	return &surface{name: "logging.googleapis.com", routes: []route{
@@ -39,7 +41,7 @@ func (s *Server) listEntries(c *call) (any, error) {
 			return nil, invalid("page token %q isn't one of this API", body.PageToken)
 		}
 	}
-	entries := s.Platform.Logs.Entries(nil)
+	entries := slices.Concat(s.Platform.Logs.Entries(nil), s.Platform.Requests.Entries(nil))
 	slices.SortStableFunc(entries, func(a, b logs.Entry) int { return a.Time.Compare(b.Time) })
 	switch body.OrderBy {
 	case "", "timestamp", "timestamp asc":
@@ -74,12 +76,8 @@ func (s *Server) listEntries(c *call) (any, error) {
 
 // entryJSON is an entry as Cloud Run's have it.
 func (s *Server) entryJSON(e logs.Entry) object {
-	stream := "stdout"
-	if e.Stream != "" {
-		stream = e.Stream
-	}
 	entry := object{
-		"logName":   s.directory.Project() + "/logs/run.googleapis.com%2F" + stream,
+		"logName":   s.directory.Project() + "/logs/run.googleapis.com%2F" + cmp.Or(e.Stream, "stdout"),
 		"insertId":  fmt.Sprintf("%x", e.Time.UnixNano()),
 		"timestamp": e.Time.UTC().Format(time.RFC3339Nano),
 		"severity":  e.Severity,
@@ -95,24 +93,24 @@ func (s *Server) entryJSON(e logs.Entry) object {
 	if e.Trace != "" {
 		entry["trace"], entry["spanId"] = e.Trace, e.SpanID
 	}
-	if r := e.Request; r != nil {
-		entry["httpRequest"] = object{
-			"requestMethod": r.RequestMethod, "requestUrl": r.RequestURL, "status": r.Status,
-			"responseSize": r.ResponseSize, "userAgent": r.UserAgent, "latency": r.Latency,
+	if e.Request != nil {
+		request := object{} // which filters can look into
+		if err := convert(e.Request, &request); err == nil {
+			entry["httpRequest"] = request
 		}
 	}
-	switch {
-	case strings.HasPrefix(e.Line, "{") && e.Line != e.Message:
-		payload := object{}
-		for key, v := range e.Fields {
-			payload[key] = v
+	// An entry has one payload. gcloud's logs read takes the text alone, and falls
+	// over an entry without one; so those of JSON have their message twice.
+	entry["textPayload"] = e.Message
+	if e.JSON {
+		payload := maps.Clone(e.Fields)
+		if payload == nil {
+			payload = object{}
 		}
 		if e.Message != "" {
 			payload["message"] = e.Message
 		}
 		entry["jsonPayload"] = payload
-	case e.Message != "" || e.Request == nil:
-		entry["textPayload"] = e.Message
 	}
 	return entry
 }

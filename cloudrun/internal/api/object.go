@@ -1,9 +1,9 @@
 package api
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -86,7 +86,11 @@ func convert(from, into any) error {
 	if err != nil {
 		return err
 	}
-	return json.NewDecoder(bytes.NewReader(b)).Decode(into)
+	err = json.Unmarshal(b, into)
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Errorf("%s can't be a %s", e.Field, e.Value)
+	}
+	return err
 }
 
 // newUID returns a random UUID.

@@ -8,28 +8,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // Programs is images that nobody built: programs of this machine, in an empty file
 // system. They are kept in a folder by what they are made of, so that a revision
 // finds its own again in a later run.
-type Programs struct {
-	dir string
-
-	mu   sync.Mutex
-	refs map[string]string // digests by reference
-}
+type Programs struct{ dir string }
 
 // NewPrograms returns those of a folder, which is made if it isn't there.
 func NewPrograms(dir string) (*Programs, error) {
-	return &Programs{dir: dir, refs: make(map[string]string)}, os.MkdirAll(dir, 0o755)
+	return &Programs{dir}, os.MkdirAll(dir, 0o755)
 }
+
+// A program is an image with its name, as it is kept.
+type program struct {
+	Name  string
+	Image Image
+}
+
+// tagLength is how much of a digest is a tag.
+const tagLength = 12
 
 // Add makes an image, whose files are copied, and returns what it is called: name
 // with a tag that is short for what is in it.
@@ -40,7 +42,7 @@ func (p *Programs) Add(name string, image Image) (ref string, err error) {
 			return "", fmt.Errorf("image %s: %w", name, err)
 		}
 	}
-	text, err := json.Marshal(image)
+	text, err := json.Marshal(program{name, image})
 	if err != nil {
 		return "", err
 	}
@@ -49,11 +51,7 @@ func (p *Programs) Add(name string, image Image) (ref string, err error) {
 	if err := replaceFile(filepath.Join(p.dir, sum+".json"), text); err != nil {
 		return "", fmt.Errorf("image %s: %w", name, err)
 	}
-	ref = name + ":" + sum[:12]
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.refs[ref] = "sha256:" + sum
-	return ref, nil
+	return name + ":" + sum[:tagLength], nil
 }
 
 // keep copies a file into the folder, named by what is in it, and returns the name.
@@ -79,35 +77,58 @@ func (p *Programs) keep(file string) (name string, err error) {
 
 // Resolve implements [Images].
 func (p *Programs) Resolve(_ context.Context, ref string) (*Image, error) {
-	name, digest, ok := strings.Cut(ref, "@")
-	if !ok {
-		p.mu.Lock()
-		digest = p.refs[name]
-		p.mu.Unlock()
-		if digest == "" {
-			return nil, fmt.Errorf("%s: %w", ref, ErrNoImage)
-		}
+	missing := fmt.Errorf("%s: %w", ref, ErrNoImage)
+	name := imageRepository(ref)
+	sum := strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(ref, name), "@sha256:"), ":")
+	if sum == "" || strings.Trim(sum, "0123456789abcdef") != "" {
+		return nil, missing
 	}
-	sum := strings.TrimPrefix(digest, "sha256:")
-	if _, err := hex.DecodeString(sum); err != nil || len(sum) != hex.EncodedLen(sha256.Size) {
-		return nil, fmt.Errorf("%s: %w", ref, ErrNoImage)
+	found, err := filepath.Glob(filepath.Join(p.dir, sum+"*.json"))
+	if err != nil || len(found) != 1 {
+		return nil, missing
 	}
-	text, err := os.ReadFile(filepath.Join(p.dir, sum+".json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", ref, ErrNoImage)
-	}
+	text, err := os.ReadFile(found[0])
 	if err != nil {
-		return nil, err
-	}
-	image := new(Image)
-	if err := json.Unmarshal(text, image); err != nil {
 		return nil, fmt.Errorf("image %s: %w", ref, err)
 	}
-	image.Digest = digest
-	for i, f := range image.Files {
-		image.Files[i].Source = filepath.Join(p.dir, f.Source)
+	var kept program
+	if err := json.Unmarshal(text, &kept); err != nil {
+		return nil, fmt.Errorf("image %s: %w", ref, err)
 	}
-	return image, nil
+	if kept.Name != name {
+		return nil, missing
+	}
+	kept.Image.Digest = "sha256:" + strings.TrimSuffix(filepath.Base(found[0]), ".json")
+	for i, f := range kept.Image.Files {
+		kept.Image.Files[i].Source = filepath.Join(p.dir, f.Source)
+	}
+	return &kept.Image, nil
+}
+
+// Keep removes all but the images of these references, and files of none.
+func (p *Programs) Keep(refs []string) error {
+	used := make(map[string]bool)
+	for _, ref := range refs {
+		image, err := p.Resolve(context.Background(), ref)
+		if err != nil {
+			continue // another's
+		}
+		used[strings.TrimPrefix(image.Digest, "sha256:")+".json"] = true
+		for _, f := range image.Files {
+			used[filepath.Base(f.Source)] = true
+		}
+	}
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if !used[e.Name()] {
+			errs = append(errs, os.Remove(filepath.Join(p.dir, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Several is images that are looked for in one place after the other.

@@ -114,45 +114,39 @@ func (s *Server) ofRevision(handle func(*service, *revision) (any, error)) func(
 }
 
 func (s *Server) listServices(c *call) (any, error) {
-	selects, err := labelSelector(c)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	items := []object{}
-	for _, name := range sortedKeys(s.services) {
-		if item := s.serviceJSON(s.services[name]); selects(item) {
-			items = append(items, item)
-		}
-	}
-	return s.list("ServiceList", items), nil
-}
-
-func (s *Server) list(kind string, items []object) object {
-	return object{
-		"apiVersion": "serving.knative.dev/v1", "kind": kind, "items": items,
-		"metadata": object{"selfLink": "/apis/serving.knative.dev/v1/namespaces/" + s.Platform.ProjectNumber, "resourceVersion": "1"},
-	}
+	return s.list(c, "ServiceList", func(svc *service) []object { return []object{s.serviceJSON(svc)} })
 }
 
 func (s *Server) listRevisions(c *call) (any, error) {
+	return s.list(c, "RevisionList", func(svc *service) []object {
+		var all []object
+		for _, r := range slices.Backward(svc.Revisions) {
+			all = append(all, s.revisionJSON(svc, r))
+		}
+		return all
+	})
+}
+
+// list answers with the items of all services that the query selects.
+func (s *Server) list(c *call, kind string, items func(*service) []object) (any, error) {
 	selects, err := labelSelector(c)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	items := []object{}
+	selected := []object{}
 	for _, name := range sortedKeys(s.services) {
-		svc := s.services[name]
-		for _, r := range slices.Backward(svc.Revisions) {
-			if item := s.revisionJSON(svc, r); selects(item) {
-				items = append(items, item)
+		for _, item := range items(s.services[name]) {
+			if selects(item) {
+				selected = append(selected, item)
 			}
 		}
 	}
-	return s.list("RevisionList", items), nil
+	return object{
+		"apiVersion": "serving.knative.dev/v1", "kind": kind, "items": selected,
+		"metadata": object{"selfLink": "/apis/serving.knative.dev/v1/namespaces/" + s.Platform.ProjectNumber, "resourceVersion": "1"},
+	}, nil
 }
 
 // labelSelector reads the query's selector: "a = b, c != d, e".
@@ -195,45 +189,44 @@ func labelSelector(c *call) (func(object) bool, error) {
 	}, nil
 }
 
-func (s *Server) createService(c *call) (any, error) {
-	given := object{}
-	if err := c.decode(&given); err != nil {
-		return nil, err
-	}
-	return s.apply(given, "", c.caller.Email)
-}
+// createService and replaceService differ in whether the path names the service.
+func (s *Server) createService(c *call) (any, error) { return s.apply(c, "") }
 
-func (s *Server) replaceService(c *call) (any, error) {
-	given := object{}
-	if err := c.decode(&given); err != nil {
-		return nil, err
-	}
-	return s.apply(given, c.params["service"], c.caller.Email)
-}
+func (s *Server) replaceService(c *call) (any, error) { return s.apply(c, c.params["service"]) }
 
-// patience is how long a request to deploy waits for the end: a short one needs no
-// asking then. It is far below gcloud's own.
+// patience is how long a request to deploy, or for its operation, waits for the
+// end. It is below the 30 s that gcloud asks an operation for.
 const patience = 20 * time.Second
 
-// apply makes a service what given says: a new one where name is empty. The answer
-// tells how that went, if it is known soon.
-func (s *Server) apply(given object, name, by string) (any, error) {
-	s.mu.Lock()
-	svc, err := s.change(given, name, by)
-	if err != nil {
-		s.mu.Unlock()
+// apply makes a service what the request says: a new one where name is empty. The
+// answer tells how that went, if it is known soon.
+func (s *Server) apply(c *call, name string) (any, error) {
+	given := object{}
+	if err := c.decode(&given); err != nil {
 		return nil, err
 	}
-	settled := svc.settled
-	s.mu.Unlock()
+	svc, settled, err := s.begin(given, name, c.caller.Email)
+	if err != nil {
+		return nil, err
+	}
 	select {
 	case <-settled:
-	case <-time.After(patience):
+	case <-time.After(s.patience):
 	case <-s.ctx.Done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.serviceJSON(svc), nil
+}
+
+// begin is change for who doesn't hold the lock; settled is closed at its end.
+func (s *Server) begin(given object, name, by string) (svc *service, settled <-chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if svc, err = s.change(given, name, by); err != nil {
+		return nil, nil, err
+	}
+	return svc, svc.settled, nil
 }
 
 // waitOperation holds the request until a service has settled.
@@ -249,20 +242,12 @@ func (s *Server) waitOperation(c *call) (any, error) {
 	s.mu.Lock()
 	settled := svc.settled
 	s.mu.Unlock()
-	var timeout <-chan time.Time
 	if c.Method == http.MethodPost {
-		timeout = time.After(patience)
-	} else {
-		timeout = time.After(0)
-	}
-	select {
-	case <-settled:
-	default:
 		select {
 		case <-settled:
 		case <-c.Context().Done():
 		case <-s.ctx.Done():
-		case <-timeout:
+		case <-time.After(s.patience):
 		}
 	}
 	s.mu.Lock()
@@ -317,8 +302,9 @@ func (s *Server) serviceJSON(svc *service) object {
 		"observedGeneration":        svc.Observed,
 		"conditions":                svc.Conditions,
 		"latestCreatedRevisionName": svc.LatestCreated,
-		"url":                       url,
-		"address":                   object{"url": url},
+	}
+	if urlsOf(svc.Object) != "" {
+		status["url"], status["address"] = url, object{"url": url}
 	}
 	if svc.LatestReady != "" {
 		status["latestReadyRevisionName"] = svc.LatestReady
@@ -334,6 +320,13 @@ func (s *Server) serviceJSON(svc *service) object {
 	}
 	o["status"] = status
 	return o
+}
+
+// urlsOf is what a service says of its URLs: nothing where they are disabled.
+func urlsOf(o object) string {
+	urls, _ := lookup(o, []string{"metadata", "annotations", "run.googleapis.com/urls"})
+	s, _ := urls.(string)
+	return s
 }
 
 // revisionJSON is a revision as the API shows it. It is called with the lock held.

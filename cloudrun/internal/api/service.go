@@ -124,6 +124,19 @@ func (s *Server) change(given object, name, by string) (*service, error) {
 	}
 	given = copied(given).(object)
 	delete(given, "status")
+	// What has another type than it should isn't to be taken for what isn't there.
+	var types struct {
+		Metadata struct {
+			Annotations map[string]string `json:"annotations"`
+			Labels      map[string]string `json:"labels"`
+		} `json:"metadata"`
+		Spec struct {
+			Template *template `json:"template"`
+		} `json:"spec"`
+	}
+	if err := convert(given, &types); err != nil {
+		return nil, invalid("the service: %v", err)
+	}
 	meta := child(given, "metadata")
 	metaName := text(meta, "name")
 	svc := s.services[metaName]
@@ -148,10 +161,10 @@ func (s *Server) change(given object, name, by string) (*service, error) {
 		return nil, err
 	}
 	spec := child(given, "spec")
-	template, ok := spec["template"].(object)
-	if !ok {
+	if types.Spec.Template == nil {
 		return nil, invalid("spec.template is required")
 	}
+	template := child(spec, "template")
 	s.setDefaults(template)
 	t, err := readTemplate(template)
 	if err != nil {
@@ -266,7 +279,7 @@ func (s *Server) setMetadata(svc *service, given object, by string) {
 		panic(err) // texts only
 	}
 	annotations["run.googleapis.com/urls"] = string(urls)
-	if annotations["run.googleapis.com/default-url-disabled"] == "true" {
+	if strings.EqualFold(text(annotations, "run.googleapis.com/default-url-disabled"), "true") {
 		delete(annotations, "run.googleapis.com/urls")
 	}
 }
@@ -279,7 +292,7 @@ func (s *Server) settle(svc *service, fresh *revision, set platform.Settings) {
 	s.operations[svc.operated] = svc
 	unknown := func(kind string) condition { return condition{Type: kind, Status: statusUnknown} }
 	svc.setConditions(unknown("Ready"), unknown("ConfigurationsReady"), unknown("RoutesReady"))
-	generation := svc.Generation
+	name, generation := svc.Name, svc.Generation
 	s.work.Go(func() {
 		defer close(done)
 		if before != nil {
@@ -287,7 +300,7 @@ func (s *Server) settle(svc *service, fresh *revision, set platform.Settings) {
 		}
 		var failure error
 		if fresh != nil {
-			failure = s.startRevision(svc, fresh)
+			failure = s.startRevision(svc, name, fresh)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -295,7 +308,12 @@ func (s *Server) settle(svc *service, fresh *revision, set platform.Settings) {
 			return
 		}
 		s.settled(svc, fresh, failure, set)
-		svc.Observed = generation
+		if svc.settled != done { // the next change says how the service stands
+			svc.setConditions(unknown("Ready"), unknown("ConfigurationsReady"), unknown("RoutesReady"))
+		} else {
+			svc.Observed = generation
+			s.tell(svc)
+		}
 		s.saveLocked()
 	})
 }
@@ -328,7 +346,11 @@ func (s *Server) settled(svc *service, fresh *revision, failure error, set platf
 		}
 	}
 	svc.setConditions(ready, configured, routed)
-	if ready.Status == statusTrue {
+}
+
+// tell logs how a service stands.
+func (s *Server) tell(svc *service) {
+	if ready := svc.condition("Ready"); ready.Status == statusTrue {
 		s.Log.Info("deployed", "service", svc.Name, "revision", svc.LatestReady)
 	} else {
 		s.Log.Error("not deployed: "+ready.Message, "service", svc.Name)

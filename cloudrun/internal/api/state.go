@@ -34,9 +34,6 @@ func (s *Server) save() {
 	s.saveLocked()
 }
 
-// Save writes the state as it is now: for what was changed past the APIs.
-func (s *Server) Save() { s.save() }
-
 func (s *Server) saveLocked() {
 	if s.StateDir == "" {
 		return
@@ -55,7 +52,14 @@ func (s *Server) write() error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(s.StateDir, stateFile), text)
+	if bytes.Equal(text, s.written) {
+		return nil
+	}
+	if err := replaceFile(filepath.Join(s.StateDir, stateFile), text); err != nil {
+		return err
+	}
+	s.written = text
+	return nil
 }
 
 // restore reads the state and has the platform serve what it did.

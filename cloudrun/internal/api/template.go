@@ -113,7 +113,8 @@ const (
 	maxTimeout         = 3600
 )
 
-// setDefaults fills in what Cloud Run does, so that describe shows it.
+// setDefaults fills in what Cloud Run does, so that describe shows it. The template
+// has to be one, see readTemplate, as far as types go.
 func (s *Server) setDefaults(t object) {
 	spec := child(t, "spec")
 	number := func(n int) json.Number { return json.Number(strconv.Itoa(n)) }
@@ -136,12 +137,13 @@ func (s *Server) setDefaults(t object) {
 		return
 	}
 	set(c, "ports", []any{object{"name": "http1", "containerPort": number(defaultPort)}})
-	ports, _ := c["ports"].([]any)
 	port := any(number(defaultPort))
-	if p, ok := ports[0].(object); ok {
-		set(p, "name", "http1")
-		set(p, "containerPort", number(defaultPort))
-		port = p["containerPort"]
+	if ports, _ := c["ports"].([]any); len(ports) == 1 {
+		if p, ok := ports[0].(object); ok {
+			set(p, "name", "http1")
+			set(p, "containerPort", number(defaultPort))
+			port = p["containerPort"]
+		}
 	}
 	set(c, "startupProbe", object{
 		"tcpSocket": object{"port": port}, "timeoutSeconds": number(240), "periodSeconds": number(240), "failureThreshold": number(1),

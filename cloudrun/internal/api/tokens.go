@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -36,13 +37,13 @@ func grantRefused(why string) *Error {
 }
 
 func (s *Server) token(c *call) (any, error) {
-	c.Body = http.MaxBytesReader(nil, c.Body, 64<<10)
-	if err := c.ParseForm(); err != nil {
+	form, err := url.ParseQuery(string(c.body))
+	if err != nil {
 		return nil, grantRefused("read the form: " + err.Error())
 	}
-	switch grant := c.PostForm.Get("grant_type"); grant {
+	switch grant := form.Get("grant_type"); grant {
 	case "refresh_token":
-		if subtle.ConstantTimeCompare([]byte(c.PostForm.Get("refresh_token")), []byte(s.RefreshToken)) != 1 {
+		if subtle.ConstantTimeCompare([]byte(form.Get("refresh_token")), []byte(s.RefreshToken)) != 1 {
 			return nil, grantRefused(`the credentials aren't of this run of the local platform: eval "$(go run ./cloudrun env)" gives gcloud those that are`)
 		}
 		developer, err := s.directory.EnsureUser(s.Developer)
@@ -54,7 +55,7 @@ func (s *Server) token(c *call) (any, error) {
 		answer["id_token"], err = s.Platform.Issuer.UserToken(subject(developer))
 		return answer, err
 	case "urn:ietf:params:oauth:grant-type:jwt-bearer":
-		return s.assertion(c.PostForm.Get("assertion"))
+		return s.assertion(form.Get("assertion"))
 	default:
 		return nil, &Error{http.StatusBadRequest, "unsupported_grant_type", "the local platform doesn't know the grant type " + strconv.Quote(grant)}
 	}

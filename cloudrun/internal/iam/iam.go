@@ -17,6 +17,7 @@ package iam
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -265,11 +266,11 @@ func uniqueID() string {
 }
 
 // nextEtag is called with the lock held. The form is that of Google's: an opaque
-// base64 text.
+// base64 text. gcloud takes it for bytes and sends it back as it encodes them.
 func (d *Directory) nextEtag() string {
 	d.version++
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(d.projectID), d.version))
-	return "BwX" + fmt.Sprintf("%x", sum[:4]) + "="
+	return base64.StdEncoding.EncodeToString(append([]byte{7, 5}, sum[:6]...))
 }
 
 func isAccountID(s string) bool {

@@ -1,6 +1,7 @@
 package iam_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -282,5 +283,23 @@ func TestManyAtOnce(t *testing.T) {
 	wg.Wait()
 	if p := d.Policy(svc); len(p.Bindings) != 1 || len(p.Bindings[0].Members) != 8 {
 		t.Errorf("policy %+v", p)
+	}
+}
+
+// TestEtagIsBytes holds that an etag survives gcloud, which decodes and encodes it.
+func TestEtagIsBytes(t *testing.T) {
+	d := iam.New("my-proj", "123456789012")
+	for range 100 {
+		set, err := d.AddBinding(d.Service("us-central1", "taco"), iam.Invoker, "allUsers")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := base64.StdEncoding.Strict().DecodeString(set.Etag)
+		if err != nil {
+			t.Fatalf("etag %q: %v", set.Etag, err)
+		}
+		if _, err := d.SetPolicy(d.Service("us-central1", "taco"), iam.Policy{Etag: base64.URLEncoding.EncodeToString(b)}); err != nil {
+			t.Error(err)
+		}
 	}
 }

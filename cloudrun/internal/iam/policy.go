@@ -139,7 +139,8 @@ func (d *Directory) DeletePolicy(resource string) {
 // set is called with the lock held.
 func (d *Directory) set(resource string, p Policy) error {
 	old := d.policy(resource)
-	if p.Etag != "" && p.Etag != old.Etag {
+	// Either alphabet of base64 is the same bytes: gcloud sends that for URLs.
+	if p.Etag != "" && strings.NewReplacer("-", "+", "_", "/").Replace(p.Etag) != old.Etag {
 		return fmt.Errorf("etag %.40q isn't the present %q: %w", p.Etag, old.Etag, ErrConflict)
 	}
 	next := Policy{Version: max(p.Version, 1)}

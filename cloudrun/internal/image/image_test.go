@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -337,6 +339,41 @@ func TestAuthorize(t *testing.T) {
 	}
 	if len(seen) == 0 {
 		t.Error("nothing was asked for")
+	}
+}
+
+// TestIncompletePush has the manifest come before what it names.
+func TestIncompletePush(t *testing.T) {
+	t.Parallel()
+	_, addr := openStore(t, Config{})
+	img := build(t, v1.Config{}, layer(t, file("app", "taco")))
+	manifest, err := img.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, mediaType, body, want string }{
+		{"an image", string(types.DockerManifestSchema2), string(manifest), "MANIFEST_BLOB_UNKNOWN"},
+		{"an index", string(types.OCIImageIndex), `{"schemaVersion":2,"manifests":[{"digest":"sha256:` + strings.Repeat("0", 64) + `","size":1}]}`, "MANIFEST_BLOB_UNKNOWN"},
+		{"nothing like that", string(types.DockerManifestSchema2), "taco", "MANIFEST_INVALID"},
+		{"something else", "text/plain", "{}", "MANIFEST_INVALID"},
+		{"too much", string(types.DockerManifestSchema2), strings.Repeat(" ", manifestLimit+1), "too large"},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+addr+"/v2/p/r/taco/manifests/v1", strings.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", tt.mediaType)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode < 400 || !strings.Contains(string(answer), tt.want) {
+			t.Errorf("%s: %s, %s; want %q", tt.name, resp.Status, answer, tt.want)
+		}
 	}
 }
 

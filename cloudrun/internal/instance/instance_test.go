@@ -191,9 +191,59 @@ func TestStartupPath(t *testing.T) {
 	if _, err := start(t, s); err != nil {
 		t.Error(err)
 	}
-	s.Startup.Path, s.Startup.Failures = "/nowhere", 3
+	s.Startup.Path, s.Startup.Period, s.Startup.Failures = "/nowhere", 20*time.Second, 1
 	if _, err := start(t, s); err == nil || !strings.Contains(err.Error(), "GET /nowhere: 404 Not Found") {
 		t.Errorf("Start = %v", err)
+	}
+}
+
+// An instance whose liveness probe fails is killed, and says why.
+func TestLiveness(t *testing.T) {
+	t.Parallel()
+	s := spec(t, "serve")
+	s.Liveness = &Probe{Path: "/well", Header: http.Header{"X-Probe": {"1"}}, Period: 10 * time.Millisecond, Timeout: 10 * time.Second, Failures: 2}
+	i, err := start(t, s) // is well three times
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-i.Done()
+	if got := i.Unhealthy(); !strings.Contains(got, "LIVENESS HTTP probe failed 2 times consecutively on port 8080: GET /well: 500") {
+		t.Errorf("Unhealthy = %q", got)
+	}
+}
+
+func TestGRPCProbe(t *testing.T) {
+	t.Parallel()
+	s := spec(t, "grpc")
+	// Well the third time, and no more from the sixth on.
+	s.Startup = Probe{GRPC: true, Service: "taco", Period: 10 * time.Millisecond, Timeout: 10 * time.Second, Failures: 1000}
+	s.Liveness = &Probe{GRPC: true, Service: "taco", Period: 10 * time.Millisecond, Timeout: 10 * time.Second, Failures: 1}
+	i, err := start(t, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-i.Done()
+	if got := i.Unhealthy(); !strings.Contains(got, "LIVENESS GRPC probe failed") || !strings.Contains(got, "NOT_SERVING") {
+		t.Errorf("Unhealthy = %q", got)
+	}
+	s.Startup = Probe{GRPC: true, Service: "burrito", Period: 20 * time.Second, Timeout: 10 * time.Second, Failures: 1}
+	s.Liveness = nil
+	if _, err := start(t, s); err == nil || !strings.Contains(err.Error(), "NOT_SERVING") {
+		t.Errorf("another service: Start = %v", err)
+	}
+}
+
+// What answers is asked again after a period, and as often as it may fail.
+func TestProbeCounts(t *testing.T) {
+	t.Parallel()
+	s := spec(t, "serve")
+	s.Startup = Probe{Path: "/ready", Period: 20 * time.Second, Timeout: 10 * time.Second, Failures: 1}
+	if _, err := start(t, s); err == nil || !strings.Contains(err.Error(), "GET /ready: 503") {
+		t.Errorf("one failure allowed: Start = %v", err)
+	}
+	s.Startup.Period, s.Startup.Timeout, s.Startup.Failures = 2*time.Second, 2*time.Second, 3
+	if _, err := start(t, s); err != nil {
+		t.Errorf("three: Start = %v", err)
 	}
 }
 

@@ -21,7 +21,7 @@ type Source struct {
 	Service  string
 	Revision string
 	Instance string
-	// Stream is stdout or stderr, if that is known.
+	// Stream is stdout, stderr or requests, if that is known.
 	Stream string
 }
 
@@ -38,18 +38,22 @@ type Entry struct {
 	Request *Request
 	// Fields are the others of the line's JSON.
 	Fields map[string]any
-	// Line is the line itself.
+	// JSON says that the line is an object, and Line is the line itself.
+	JSON bool
 	Line string
 }
 
 // Request is Cloud Logging's httpRequest.
 type Request struct {
-	RequestMethod string
+	RequestMethod string `json:"requestMethod"`
 	RequestURL    string `json:"requestUrl"`
-	Status        int
-	ResponseSize  string
-	UserAgent     string
-	Latency       string
+	Status        int    `json:"status"`
+	RequestSize   string `json:"requestSize,omitempty"`
+	ResponseSize  string `json:"responseSize,omitempty"`
+	UserAgent     string `json:"userAgent,omitempty"`
+	RemoteIP      string `json:"remoteIp,omitempty"`
+	Latency       string `json:"latency,omitempty"`
+	Protocol      string `json:"protocol,omitempty"`
 }
 
 // parse makes an entry of a line.
@@ -59,7 +63,7 @@ func parse(source Source, now time.Time, severity, line string) Entry {
 	if len(line) == 0 || line[0] != '{' || json.Unmarshal([]byte(line), &fields) != nil {
 		return e
 	}
-	e.Message = ""
+	e.Message, e.JSON = "", true
 	text := func(into *string, keys ...string) {
 		for _, key := range keys {
 			if s, ok := fields[key].(string); ok && *into == "" {
@@ -108,7 +112,11 @@ type Store struct {
 
 // Append adds a line of a container.
 func (s *Store) Append(source Source, severity, line string) {
-	e := parse(source, time.Now(), severity, line)
+	s.Add(parse(source, time.Now(), severity, line))
+}
+
+// Add adds an entry.
+func (s *Store) Add(e Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.entries) >= 2*kept {

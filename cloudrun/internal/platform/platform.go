@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -66,8 +67,9 @@ type Platform struct {
 	Authority *ca.Authority
 	// Door takes requests for services.
 	Door *frontdoor.Door
-	// Logs has what the containers wrote.
-	Logs *logs.Store
+	// Logs has what the containers wrote, and Requests the requests for services:
+	// in a store of its own, as they are many.
+	Logs, Requests *logs.Store
 	// APIs returns what answers for a host of Google's APIs, or nil. It may be nil,
 	// and is to be set before anything is served.
 	APIs func(host string) http.Handler
@@ -114,6 +116,7 @@ func New(config Config) (*Platform, error) {
 		Issuer:    issuer,
 		Authority: authority,
 		Logs:      new(logs.Store),
+		Requests:  new(logs.Store),
 		bundle:    authority.Bundle(),
 		names:     &dns.Server{FrontDoor: instance.FrontDoorAddr, Zones: []string{runhost.Domain, "googleapis.com"}},
 		services:  make(map[string]*service),
@@ -129,6 +132,7 @@ func New(config Config) (*Platform, error) {
 		TLS:           authority.TLSConfig(),
 		Other:         p.other,
 		Log:           config.Log,
+		OnRequest:     p.logRequest,
 	})
 	return p, nil
 }
@@ -266,6 +270,30 @@ func (p *Platform) Close() {
 	p.work.Wait()
 	p.Door.Close()
 	_ = p.names.Close()
+}
+
+// logRequest keeps a request as Cloud Run's own log has it.
+func (p *Platform) logRequest(r frontdoor.Request) {
+	severity := "INFO"
+	switch {
+	case r.Status >= 500:
+		severity = "ERROR"
+	case r.Status >= 400:
+		severity = "WARNING"
+	}
+	p.Requests.Add(logs.Entry{
+		Source:   logs.Source{Service: r.Service.Name, Revision: r.Revision, Instance: r.Instance, Stream: "requests"},
+		Time:     r.Start,
+		Severity: severity,
+		Message:  r.Why,
+		Trace:    "projects/" + p.ProjectID + "/traces/" + r.TraceID,
+		SpanID:   r.SpanID,
+		Request: &logs.Request{
+			RequestMethod: r.Method, RequestURL: r.URL, Status: r.Status, UserAgent: r.UserAgent, RemoteIP: r.RemoteIP, Protocol: r.Proto,
+			RequestSize: strconv.FormatInt(r.Received, 10), ResponseSize: strconv.FormatInt(r.Sent, 10),
+			Latency: strconv.FormatFloat(r.Latency.Seconds(), 'f', 9, 64) + "s",
+		},
+	})
 }
 
 // URL returns the service's first URL.

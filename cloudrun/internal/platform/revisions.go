@@ -41,8 +41,7 @@ type Settings struct {
 	InternalOnly bool
 }
 
-// ErrNoRevision says that a service has no revision of a name.
-var ErrNoRevision = errors.New("there is no such revision")
+var errNoRevision = errors.New("there is no such revision")
 
 // service is a deployed service.
 type service struct {
@@ -105,7 +104,7 @@ func (p *Platform) StartRevision(ctx context.Context, service, name string) erro
 	svc := p.services[service]
 	if svc == nil || svc.revisions[name] == nil {
 		p.mu.Unlock()
-		return fmt.Errorf("start revision %s of %s: %w", name, service, ErrNoRevision)
+		return fmt.Errorf("start revision %s of %s: %w", name, service, errNoRevision)
 	}
 	r := svc.revisions[name]
 	p.open(svc, r)
@@ -144,8 +143,8 @@ func (p *Platform) drain(r *revision) {
 }
 
 // Route says where a service's requests go from now on. A revision that none go
-// to any more ends those that it has, and then its instances. The error wraps
-// [ErrNoRevision], and nothing is changed then.
+// to any more ends those that it has, and then its instances. On an error nothing is
+// changed.
 func (p *Platform) Route(service string, settings Settings, targets []Target) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -164,7 +163,7 @@ func (p *Platform) route(svc *service, settings Settings, targets []Target) erro
 	total := 0
 	for _, t := range targets {
 		if svc.revisions[t.Revision] == nil {
-			return fmt.Errorf("route %s to %s: %w", svc.name, t.Revision, ErrNoRevision)
+			return fmt.Errorf("route %s to %s: %w", svc.name, t.Revision, errNoRevision)
 		}
 		total += t.Percent
 	}

@@ -78,7 +78,16 @@ func (s *Store) write() {
 		defer s.mu.Unlock()
 		group, s.waiting = s.waiting, nil
 	}
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	err := errors.New("the write was broken off")
+	defer func() { // also if bbolt panics, or the others would wait for ever
+		if group == nil { // the transaction didn't begin
+			take()
+		}
+		for _, p := range group {
+			p.done <- err
+		}
+	}()
+	err = s.db.Update(func(tx *bbolt.Tx) error {
 		take()
 		now := time.Now()
 		for _, p := range group {
@@ -88,12 +97,6 @@ func (s *Store) write() {
 		}
 		return nil
 	})
-	if group == nil { // the transaction didn't begin
-		take()
-	}
-	for _, p := range group {
-		p.done <- err
-	}
 }
 
 func (p *put) apply(tx *bbolt.Tx, now time.Time) error {

@@ -29,8 +29,7 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		defer l.Close()
-		select {}
+		http.Serve(l, nil)
 	}
 	var sick atomic.Bool
 	http.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
 func main() {
@@ -19,6 +23,15 @@ func main() {
 		serve(":" + os.Getenv("PORT"))
 	case "loopback":
 		serve("127.0.0.1:" + os.Getenv("PORT"))
+	case "grpc": // is well the third time, and sick from the sixth on
+		l, err := net.Listen("tcp", ":"+os.Getenv("PORT"))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		s := grpc.NewServer()
+		grpc_health_v1.RegisterHealthServer(s, new(health))
+		s.Serve(l)
 	case "crash":
 		fmt.Println("about to crash")
 		fmt.Fprintln(os.Stderr, "no database")
@@ -29,11 +42,29 @@ func main() {
 	}
 }
 
+type health struct {
+	grpc_health_v1.UnimplementedHealthServer
+	checks atomic.Int64
+}
+
+func (h *health) Check(_ context.Context, r *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
+	answer := &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_NOT_SERVING}
+	if n := h.checks.Add(1); r.Service == "taco" && n >= 3 && n < 6 {
+		answer.Status = grpc_health_v1.HealthCheckResponse_SERVING
+	}
+	return answer, nil
+}
+
 func serve(addr string) {
 	var probes atomic.Int64
 	http.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
 		if probes.Add(1) < 3 {
 			http.Error(w, "not yet", http.StatusServiceUnavailable)
+		}
+	})
+	http.HandleFunc("GET /well", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Probe") == "" || probes.Add(1) > 3 {
+			http.Error(w, "sick", http.StatusInternalServerError)
 		}
 	})
 	http.HandleFunc("GET /env", func(w http.ResponseWriter, r *http.Request) {
