@@ -38,12 +38,17 @@ func needTool(t *testing.T, name, howToGet string) string {
 	if err == nil {
 		return path
 	}
-	reason := fmt.Sprintf("there is no %s: %s", name, howToGet)
+	lacking(t, fmt.Sprintf("there is no %s: %s", name, howToGet))
+	return ""
+}
+
+// lacking skips a test for a reason that CI mustn't have.
+func lacking(t *testing.T, reason string) {
+	t.Helper()
 	if os.Getenv("CI") != "" {
 		t.Fatal(reason)
 	}
 	t.Skip(reason)
-	return ""
 }
 
 func needNode(t *testing.T) string {
@@ -354,7 +359,7 @@ func python(t *testing.T) string {
 	t.Helper()
 	file := needTool(t, "python3", "apt-get install python3")
 	if err := exec.Command(file, "-c", "import sys; sys.exit(sys.version_info < (3, 11))").Run(); err != nil {
-		t.Skip("python3 is older than 3.11")
+		lacking(t, "python3 is older than 3.11")
 	}
 	return file
 }
