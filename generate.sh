@@ -5,6 +5,9 @@ cd "$(dirname "$0")"
 go tool oto "$@" \
 	-template templates/server.go.plush -out generated/server/oto.gen.go -pkg server \
 	-template templates/client.go.plush -out generated/client/oto.gen.go -pkg client \
+	-template templates/client.ts.plush -out generated/client.ts -pkg tacos \
+	-template templates/client.py.plush -out generated/client.py -pkg tacos \
+	-template templates/openapi.json.plush -out generated/openapi.json -pkg tacos -params title:Tacos \
 	./definitions
 # The same templates are built into oto, which embeds its own copies.
 for template in templates/*.plush; do

@@ -25,6 +25,9 @@ func TestTortureIsUpToDate(t *testing.T) {
 	args := []string{"oto",
 		"-template", "server.go", "-out", "testdata/torture/server/oto.gen.go", "-pkg", "server",
 		"-template", "client.go", "-out", "testdata/torture/client/oto.gen.go", "-pkg", "client",
+		"-template", "client.ts", "-out", "testdata/torture/client.ts", "-pkg", "torture",
+		"-template", "client.py", "-out", "testdata/torture/client.py", "-pkg", "torture",
+		"-template", "openapi.json", "-out", "testdata/torture/openapi.json", "-pkg", "torture",
 		"./testdata/torture/defs", "./testdata/torture/more"}
 	if !*update {
 		args = append([]string{"oto", "-check"}, args[1:]...)

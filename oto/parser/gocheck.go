@@ -71,13 +71,13 @@ func (f *GoFile) CheckedTypes() []Type {
 }
 
 // nameChecks names the functions that check, and the patterns they need.
-func (f *GoFile) nameChecks(taken map[string]bool) {
+func (f *GoFile) nameChecks() {
 	for _, t := range f.CheckedTypes() {
-		f.names[t.Name] = unique(taken, "check"+upper(f.Ident(t.Name)), t.PackageName)
+		f.names[t.Name] = unique(f.taken, "check"+upper(f.Ident(t.Name)), t.PackageName)
 		for _, field := range t.Fields {
 			if field.Constraints.Pattern != "" {
 				name := mapFirst(f.Ident(t.Name), unicode.ToLower) + field.Name + "Pattern"
-				f.names[t.Name+"."+field.Name] = unique(taken, name, t.PackageName)
+				f.names[t.Name+"."+field.Name] = unique(f.taken, name, t.PackageName)
 			}
 		}
 	}

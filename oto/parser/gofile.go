@@ -13,9 +13,7 @@ import (
 // clash neither with the template's own nor with each other.
 type GoFile struct {
 	def *Definition
-	// idents are what types, values, aliases and services are called where that
-	// isn't their own name.
-	idents map[string]string
+	identifiers
 	// imports are the packages that the file refers to: path to name.
 	imports map[string]string
 	own     []string // paths that the template itself imports
@@ -30,66 +28,50 @@ type GoFile struct {
 // its own, separated by spaces, and imports of its own. In names, * stands for
 // each service: New* are the functions that make clients.
 func (d *Definition) GoFile(names string, imports ...string) *GoFile {
-	f := &GoFile{def: d, idents: make(map[string]string), imports: make(map[string]string), byID: make(map[string]*Type), names: make(map[string]string)}
+	f := &GoFile{def: d, imports: make(map[string]string), byID: make(map[string]*Type), names: make(map[string]string)}
 	if d.HasMethods() {
 		f.own = imports
 	}
-	taken := make(map[string]bool)
 	for _, p := range imports {
-		taken[path.Base(p)] = true
+		f.reserve(path.Base(p))
 	}
-	for _, name := range types.Universe.Names() {
-		taken[name] = true
-	}
+	f.reserve(types.Universe.Names()...)
 	var patterns []string
 	for name := range strings.FieldsSeq(names) {
 		if strings.Contains(name, "*") {
 			patterns = append(patterns, name)
 		} else {
-			taken[name] = true
+			f.reserve(name)
 		}
 	}
-	for _, s := range d.Services {
-		if len(s.Methods) > 0 {
-			f.name(taken, s.Name, s.packageName)
-		}
-	}
+	f.claimServices(d)
 	for _, pattern := range patterns {
 		for _, s := range d.Services {
-			taken[strings.ReplaceAll(pattern, "*", f.Ident(s.Name))] = true
+			f.reserve(strings.ReplaceAll(pattern, "*", f.Ident(s.Name)))
 		}
 	}
-	for _, a := range d.Aliases {
-		f.name(taken, a.Name, a.packageName)
-	}
+	f.claimAliases(d)
 	for i := range d.Types {
 		t := &d.Types[i]
 		f.byID[t.ID] = t
 		if !t.Imported {
-			f.name(taken, t.Name, t.PackageName)
+			f.claim(t.Name, t.PackageName)
 		}
 	}
 	for _, t := range f.Types() {
 		for _, v := range t.Values {
-			f.name(taken, v.Name, t.PackageName)
+			f.claim(v.Name, t.PackageName)
 		}
 	}
-	f.nameImports(taken)
+	f.nameImports()
 	f.checks = d.checked()
-	f.nameChecks(taken)
+	f.nameChecks()
 	return f
-}
-
-// name gives what the definition calls name a name that is free in the file.
-func (f *GoFile) name(taken map[string]bool, name, packageName string) {
-	if free := unique(taken, name, packageName); free != name {
-		f.idents[name] = free
-	}
 }
 
 // nameImports finds the packages that the file refers to and names those anew
 // whose name is taken.
-func (f *GoFile) nameImports(taken map[string]bool) {
+func (f *GoFile) nameImports() {
 	packages := make(map[string]string)
 	note := func(p *types.Package) string {
 		packages[p.Path()] = p.Name()
@@ -116,11 +98,11 @@ func (f *GoFile) nameImports(taken map[string]bool) {
 	for _, p := range slices.Sorted(maps.Keys(packages)) {
 		name := packages[p]
 		if !slices.Contains(f.own, p) {
-			for n := 2; taken[name]; n++ {
+			for n := 2; f.taken[name]; n++ {
 				name = packages[p] + strconv.Itoa(n)
 			}
 		}
-		taken[name] = true
+		f.reserve(name)
 		f.imports[p] = name
 	}
 }
@@ -161,15 +143,6 @@ func (f *GoFile) ImportsWith(more []string) [][]GoImport {
 		}
 	}
 	return slices.DeleteFunc([][]GoImport{std, others}, func(group []GoImport) bool { return len(group) == 0 })
-}
-
-// Ident returns what the file calls a service, a type, an alias or an enum's
-// value that the definition calls name.
-func (f *GoFile) Ident(name string) string {
-	if ident, ok := f.idents[name]; ok {
-		return ident
-	}
-	return name
 }
 
 // Types are the types that the file declares.

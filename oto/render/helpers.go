@@ -22,6 +22,8 @@ var helpers = map[string]any{
 	"format_comment_html": formatCommentHTML,
 	"format_tags":         formatTags,
 	"go_doc":              goDoc,
+	"js_doc":              jsDoc,
+	"py_doc":              pyDoc,
 	"object_golang":       objectGolang,
 	"smart_prefix":        smartPrefix,
 
@@ -86,6 +88,53 @@ func goDoc(s string) template.HTML {
 	for line := range strings.SplitSeq(s, "\n") {
 		b.WriteString(strings.TrimRight("// "+line, " ") + "\n")
 	}
+	return template.HTML(b.String())
+}
+
+// jsDoc returns a doc comment as JavaScript has it, and the indentation of what
+// follows it.
+func jsDoc(s, indent string) template.HTML {
+	s = strings.ReplaceAll(s, "*/", `*\/`)
+	switch {
+	case s == "":
+		return ""
+	case !strings.Contains(s, "\n"):
+		return template.HTML("/** " + s + " */\n" + indent)
+	}
+	var b strings.Builder
+	b.WriteString("/**\n")
+	for line := range strings.SplitSeq(s, "\n") {
+		b.WriteString(strings.TrimRight(indent+" * "+line, " ") + "\n")
+	}
+	b.WriteString(indent + " */\n" + indent)
+	return template.HTML(b.String())
+}
+
+// pyDoc returns a doc comment as Python's text in three quotes, with the
+// indentation of what it belongs to before it and a new line behind it.
+func pyDoc(s, indent string) template.HTML {
+	if s == "" {
+		return ""
+	}
+	s = strings.NewReplacer(`\`, `\\`, `"""`, `\"\"\"`).Replace(s)
+	if quoteless, ok := strings.CutSuffix(s, `"`); ok {
+		s = quoteless + `\"`
+	}
+	var b strings.Builder
+	b.WriteString(indent + `"""`)
+	for i, line := range strings.Split(s, "\n") {
+		if i > 0 {
+			b.WriteString("\n")
+			if line != "" {
+				b.WriteString(indent)
+			}
+		}
+		b.WriteString(line)
+	}
+	if strings.Contains(s, "\n") {
+		b.WriteString("\n" + indent)
+	}
+	b.WriteString("\"\"\"\n")
 	return template.HTML(b.String())
 }
 

@@ -31,6 +31,9 @@ var special = map[reflect.Type]func(filler) any{
 		return time.Unix(f.Int64N(200_000_000_000)-60_000_000_000, f.Int64N(1e9)).In(time.FixedZone("", 60*(f.IntN(1440)-720))).Round(0)
 	},
 	reflect.TypeFor[json.RawMessage](): func(f filler) any {
+		if f.IntN(8) == 0 {
+			return json.RawMessage(`{"beyond":[9007199254740993,-18446744073709551615]}`)
+		}
 		text, err := json.Marshal(f.any(0))
 		if err != nil {
 			panic(err)
@@ -154,7 +157,7 @@ func (f filler) any(depth int) any {
 	case 1:
 		return f.string()
 	case 2:
-		return f.Float64()
+		return []float64{f.Float64(), 1e20, -1e21, math.MaxFloat64}[f.IntN(4)]
 	case 3:
 		return f.IntN(2) == 0
 	case 4:

@@ -102,6 +102,49 @@ func check(ctx context.Context, r *rand.Rand, call reflect.Value, recorder *Reco
 	return sent, nil
 }
 
+// A Case is a call of a method with a value of an edge, as JSON on the wire: what
+// a service that echoes answers to it, to the letter.
+type Case struct {
+	Service string `json:"service"`
+	Method  string `json:"method"`
+	JSON    string `json:"json"`
+}
+
+// Cases returns n cases of each method of a service, but for those to skip: random
+// values of the types that the definition has, and what encoding/json makes of
+// them in those of the generated server's interface.
+func Cases(r *rand.Rand, name string, definition, server reflect.Type, n int, skip ...string) ([]Case, error) {
+	var all []Case
+	for method := range definition.Methods() {
+		if slices.Contains(skip, method.Name) {
+			continue
+		}
+		served, ok := server.MethodByName(method.Name)
+		if !ok {
+			return nil, fmt.Errorf("%s has no %s", server, method.Name)
+		}
+		wants := method.Type.In(method.Type.NumIn() - 1)
+		if wants.Kind() == reflect.Pointer {
+			wants = wants.Elem()
+		}
+		for range n {
+			text, err := random(r, wants)
+			if err != nil {
+				return nil, err
+			}
+			value := reflect.New(served.Type.In(1))
+			if err := json.Unmarshal(text, value.Interface()); err != nil {
+				return nil, fmt.Errorf("%s doesn't take %s: %w", served.Type.In(1), text, err)
+			}
+			if text, err = json.Marshal(value.Interface()); err != nil {
+				return nil, err
+			}
+			all = append(all, Case{Service: name, Method: method.Name, JSON: string(text)})
+		}
+	}
+	return all, nil
+}
+
 // random returns a random value of a type as JSON. It is one that JSON brings
 // back as it was: not a pointer to nil, say, which becomes nil.
 func random(r *rand.Rand, t reflect.Type) ([]byte, error) {
