@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/amammay/otorun/bench/internal/contender"
+	"github.com/amammay/otorun/bench/internal/process"
+	"github.com/amammay/otorun/bench/internal/work"
+)
+
+// instructions has valgrind count what a request takes of a server in user space.
+// The figure hardly depends on the neighbours: one run is enough, and the results
+// of two machines can be compared.
+func (b *bench) instructions() (string, error) {
+	const title = "## Instructions\n\n"
+	for _, tool := range []string{"valgrind", "callgrind_control"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return title + "Left out: " + err.Error() + " (`apt-get install valgrind`).\n", nil
+		}
+	}
+	var text strings.Builder
+	text.WriteString(title + "In user space, a request of one caller, on one CPU, counted by callgrind.\n")
+	sizes := []string{"small", "k1"}
+	if b.quick {
+		sizes = sizes[:1]
+	}
+	for _, size := range b.sizes(sizes...) {
+		size.Callers = 1
+		t := newTable("server", "instructions", "x floor")
+		var least float64
+		for i, p := range b.chosen {
+			n, err := b.count(p, size)
+			if err != nil {
+				return "", fmt.Errorf("instructions of %s, size %s: %w", p.variant, size.ID, err)
+			}
+			fmt.Fprintf(os.Stderr, "instructions %-6s %-20s %9.0f\n", size.ID, p.variant, n)
+			if i == 0 {
+				least = n
+			}
+			t.row(p.title, fmt.Sprintf("%.0f", n), times(n/least))
+		}
+		fmt.Fprintf(&text, "\n### Requests: %s\n\n%s", heading(size), t)
+	}
+	return text.String(), nil
+}
+
+// count returns the instructions that a request takes of a server.
+func (b *bench) count(p peer, size work.Size) (float64, error) {
+	dir, err := os.MkdirTemp(b.bin, "callgrind-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	out := filepath.Join(dir, "out")
+	valgrind := []string{"valgrind", "--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=" + out}
+	// Callgrind gives up at the signals by which Go's scheduler interrupts; one CPU,
+	// since valgrind runs one thread at a time and the others would spin.
+	env := []string{"GODEBUG=asyncpreemptoff=1", "GOMAXPROCS=1"}
+	server, err := process.Start(valgrind, env, filepath.Join(b.bin, p.program), "serve", "-variant", p.variant, "-size", size.ID)
+	if err != nil {
+		return 0, err
+	}
+	defer server.Stop()
+	g := p.generator()
+	client, err := process.Start(nil, nil, filepath.Join(b.bin, g.program), "call", "-variant", g.variant, "-to", "http://"+server.Addr, "-size", size.ID, "-c", "1")
+	if err != nil {
+		return 0, err
+	}
+	defer client.Stop()
+
+	calls := 500
+	if b.quick {
+		calls = 200
+	}
+	if _, err := client.Run(contender.Order{Calls: calls / 5}); err != nil {
+		return 0, err
+	}
+	control := func(args ...string) error {
+		cmd := exec.Command("callgrind_control", append(args, strconv.Itoa(server.PID()))...)
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", cmd, err, text)
+		}
+		return nil
+	}
+	if err := control("-i", "on"); err != nil {
+		return 0, err
+	}
+	load, err := client.Run(contender.Order{Calls: calls})
+	if err != nil {
+		return 0, err
+	}
+	if err := control("-d"); err != nil {
+		return 0, err
+	}
+	n, err := totals(out + ".1") // the first dump
+	return n / float64(load.Calls), err
+}
+
+// totals reads the sum of what callgrind counted.
+func totals(file string) (float64, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	in := bufio.NewScanner(f)
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		if rest, ok := strings.CutPrefix(in.Text(), "totals: "); ok {
+			return strconv.ParseFloat(rest, 64)
+		}
+	}
+	return 0, errors.Join(in.Err(), fmt.Errorf("no totals in %s", file))
+}
