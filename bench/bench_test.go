@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -230,6 +231,38 @@ func TestWrongFlags(t *testing.T) {
 	} {
 		if err := run(tt.args, io.Discard); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("run(%q) = %v, want %s", tt.args, err, tt.want)
+		}
+	}
+}
+
+func TestNeighbours(t *testing.T) {
+	begin := time.Now()
+	from := moment{at: begin, all: 10 * time.Second, ours: time.Second}
+	cpus := time.Duration(runtime.NumCPU())
+	for _, tt := range []struct {
+		to   moment
+		want float64
+	}{
+		{moment{begin.Add(time.Second), 10*time.Second + cpus*time.Second, time.Second + cpus*time.Second}, 0},
+		{moment{begin.Add(time.Second), 10*time.Second + cpus*time.Second, time.Second}, 1},
+		{moment{begin.Add(2 * time.Second), 10*time.Second + cpus*time.Second, time.Second}, 0.5},
+		{moment{begin.Add(time.Second), 10 * time.Second, 2 * time.Second}, 0}, // ticks come late
+	} {
+		if got := others(from, tt.to); got != tt.want {
+			t.Errorf("others(%+v, %+v) = %v, want %v", from, tt.to, got, tt.want)
+		}
+	}
+	if loud, still := neighbours(0.5), neighbours(0.01); !strings.HasPrefix(loud, "**") || strings.HasPrefix(still, "**") {
+		t.Errorf("a busy machine: %q, a quiet one: %q", loud, still)
+	}
+	// The real ones go on.
+	first, err := now()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for last := first; last.ours == first.ours || last.all == first.all; {
+		if last, err = now(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

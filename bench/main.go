@@ -166,12 +166,17 @@ func (b *bench) report(chosen []section) (string, error) {
 		return "", err
 	}
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	load, _ := os.ReadFile("/proc/loadavg")
-	begin := time.Now()
+	begin, err := now()
+	if err != nil {
+		return "", err
+	}
 	var text strings.Builder
-	fields := strings.Fields(string(load))
-	fmt.Fprintf(&text, "# The pair beside its peers\n\nMade by `cd bench && go run .` on %s: %s, Linux %s, %d CPUs; %d rounds, turns of %s; the machine's load when it began: %s.\n\nPeers: %s.\n",
-		begin.UTC().Format("2006-01-02"), runtime.Version(), strings.TrimSpace(string(kernel)), runtime.NumCPU(), b.rounds, b.turn, strings.Join(fields[:min(3, len(fields))], " "), versions)
+	how := fmt.Sprintf("%d rounds, turns of %s", b.rounds, b.turn)
+	if b.quick {
+		how += " (-quick)"
+	}
+	fmt.Fprintf(&text, "# The pair beside its peers\n\nMade by `cd bench && go run .` on %s: %s, Linux %s, %d CPUs; %s.\n\nPeers: %s.\n",
+		begin.at.UTC().Format("2006-01-02"), runtime.Version(), strings.TrimSpace(string(kernel)), runtime.NumCPU(), how, versions)
 	var parts []string
 	for _, s := range chosen {
 		start := time.Now()
@@ -182,6 +187,11 @@ func (b *bench) report(chosen []section) (string, error) {
 		parts = append(parts, part)
 		fmt.Fprintf(os.Stderr, "%s: %s\n", s.id, time.Since(start).Round(time.Second))
 	}
+	end, err := now()
+	if err != nil {
+		return "", err
+	}
+	text.WriteString("\n" + neighbours(others(begin, end)) + "\n")
 	if len(b.chart.panels) > 0 {
 		text.WriteString("\n![CPU of the servers a request](chart.svg)\n")
 	}
