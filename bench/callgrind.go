@@ -28,7 +28,7 @@ func (b *bench) instructions() (string, error) {
 	}
 	var text strings.Builder
 	text.WriteString(title + "In user space, a request of one caller, on one CPU, counted by callgrind.\n")
-	sizes := []string{"small", "k1"}
+	sizes := []string{"small", "k1", "answer"}
 	if b.quick {
 		sizes = sizes[:1]
 	}
@@ -77,7 +77,7 @@ func (b *bench) count(p peer, size work.Size) (float64, error) {
 	defer client.Stop()
 
 	batches, calls := 3, 500
-	if size.ID == "k1" {
+	if size.ID != "small" {
 		calls = 100
 	}
 	if b.quick {

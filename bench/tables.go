@@ -54,7 +54,7 @@ func kilo(bytes float64) string { return figure(bytes / 1000) }
 func mega(bytes float64) string { return figure(bytes / 1e6) }
 
 func heading(size work.Size) string {
-	what := map[string]string{"small": "small", "k1": "1,000 tacos", "k100": "100,000 tacos", "answer": "a long answer"}[size.ID]
+	what := map[string]string{"small": "small", "k1": "1,000 tacos", "k100": "100,000 tacos", "answer": "a name that makes the answer long"}[size.ID]
 	return fmt.Sprintf("%s (%d bytes of JSON, %d callers)", what, len(size.JSON()), size.Callers)
 }
 
