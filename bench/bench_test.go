@@ -101,9 +101,6 @@ func TestWrongAnswersAreNoticed(t *testing.T) {
 
 func TestTablesAreWhole(t *testing.T) {
 	for _, s := range sections {
-		if s.id == "chain" {
-			continue // package chain's own test
-		}
 		t.Run(s.id, func(t *testing.T) {
 			b := newBench()
 			b.ids = append(b.ids, "answer")
@@ -117,9 +114,12 @@ func TestTablesAreWhole(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if s.id == "chain" && strings.Contains(text, "Left out") {
+				t.Skip(text)
+			}
 			checkTables(t, text)
-			if s.id == "start" || s.id == "gzip" {
-				return
+			if s.id == "start" || s.id == "gzip" || s.id == "chain" {
+				return // their rows are others
 			}
 			for _, p := range b.chosen {
 				if strings.Count(text, "| "+p.title+" |") != 1 {

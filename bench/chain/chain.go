@@ -85,7 +85,7 @@ func (r Report) Markdown() string {
 			cpu := func(round Round) float64 { return round.CPU[hop] }
 			h, f := r.median(Here, whole, n, cpu), r.median(Floor, whole, n, cpu)
 			if hop == Rest {
-				fmt.Fprintf(&text, "| %s | %.1f | | |\n", hop, h)
+				fmt.Fprintf(&text, "| %s | %.1f | none | none |\n", hop, h)
 				continue
 			}
 			var ratios []float64
