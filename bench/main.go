@@ -1,7 +1,7 @@
 // Bench measures EatTaco as this project serves and calls it beside its peers: a
 // floor, hand-written net/http, Twirp, Connect and grpc-go.
 //
-//	$ cd bench && go run .            # about ten minutes; a quiet machine, Linux
+//	$ cd bench && go run .            # about twenty minutes; Linux, a quiet machine
 //	$ cd bench && go run . -quick     # under two minutes, once all is built
 //
 // Servers, clients and what makes the load are processes of their own, which talk
@@ -13,7 +13,7 @@
 //
 // It prints the tables, and writes them to RESULTS.md with a chart, chart.svg.
 //
-//	-quick             short turns, two rounds
+//	-quick             two rounds of short turns, and the slow measurements in part
 //	-only A,B          sections: server, instructions, gzip, client, pair, start, chain
 //	-peers REGEXP      only these, by the name of the variant, such as 'oto|grpc.*'
 //	-sizes A,B         small, k1, k100, answer
@@ -59,7 +59,7 @@ func main() {
 
 func run(args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("bench", flag.ExitOnError)
-	quick := fs.Bool("quick", false, "short turns, two rounds, and of the largest requests and of instructions only a part")
+	quick := fs.Bool("quick", false, "two rounds of short turns, and the slow measurements in part")
 	only := fs.String("only", "", "`sections`, by commas: "+strings.Join(ids(), ", "))
 	variants := fs.String("peers", ".*", "`regexp` of the peers' variants")
 	sizes := fs.String("sizes", "small,k1,k100,answer", "`sizes` of requests, by commas")
