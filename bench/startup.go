@@ -104,7 +104,8 @@ func (b *bench) start(p program) (took, resident float64, err error) {
 		}
 	}
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), p.env...)
+	// Whatever a program keeps, it keeps where it is cleared away.
+	cmd.Env = append(append(os.Environ(), "TACO_DB="+filepath.Join(b.bin, "tacos.db")), p.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	cmd.WaitDelay = time.Second
 	stdin, err := cmd.StdinPipe() // whose end ends the contenders

@@ -250,7 +250,7 @@ var listening = regexp.MustCompile(`listening.*(http://localhost:\d+)`)
 func startServer(t *testing.T, bin string) (string, int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), bin)
-	cmd.Env = append(os.Environ(), "PORT=0", "K_SERVICE=tacoserver")
+	cmd.Env = append(os.Environ(), "PORT=0", "K_SERVICE=tacoserver", "TACO_DB="+filepath.Join(t.TempDir(), "tacos.db"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := cmd.StderrPipe()
 	if err != nil {
