@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "otorun-bench-test-")
 	if err == nil {
-		err = process.Build(dir, programs...)
+		err = build(dir)
 	}
 	if err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")

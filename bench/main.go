@@ -35,7 +35,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/amammay/otorun/bench/internal/process"
 	"github.com/amammay/otorun/bench/internal/work"
 )
 
@@ -103,7 +102,7 @@ func run(args []string, stdout io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(b.bin)
-	if err := process.Build(b.bin, programs...); err != nil {
+	if err := build(b.bin); err != nil {
 		return err
 	}
 	report, err := b.report(chosen)

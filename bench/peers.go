@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/amammay/otorun/bench/internal/process"
 	"github.com/amammay/otorun/bench/internal/work"
 )
 
@@ -43,13 +44,15 @@ func (p peer) generator() peer {
 	return p
 }
 
-// programs are built before anything is measured.
-var programs = []string{
-	"./contenders/floor", "./contenders/raw", "./contenders/std", "./contenders/oto", "./contenders/twirp", "./contenders/connect", "./contenders/grpc",
-	module + "/server", module + "/client", module + "/runsd",
+// build builds what is measured into dir. The services and runsd are built in their
+// own module, which has what they need.
+func build(dir string) error {
+	err := process.Build(dir, ".", "./contenders/floor", "./contenders/raw", "./contenders/std", "./contenders/oto", "./contenders/twirp", "./contenders/connect", "./contenders/grpc")
+	if err != nil {
+		return err
+	}
+	return process.Build(dir, "..", "./server", "./client", "./runsd")
 }
-
-const module = "github.com/amammay/otorun"
 
 // releases returns the versions of what is measured, from go.mod.
 func releases() (string, error) {

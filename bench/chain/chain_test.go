@@ -28,10 +28,7 @@ import (
 	"github.com/amammay/otorun/cloudrun/cloudruntest"
 )
 
-const (
-	module = "github.com/amammay/otorun"
-	person = "ana@example.com"
-)
+const person = "ana@example.com"
 
 // A part is called by what open returns, for some milliseconds each time, until
 // it is closed; hops are the processes whose CPU counts.
@@ -56,7 +53,10 @@ func TestChain(t *testing.T) {
 		}
 	}
 	bin := t.TempDir()
-	if err := process.Build(bin, module+"/bench/contenders/floor", module+"/server", module+"/client", module+"/runsd"); err != nil {
+	if err := process.Build(bin, "..", "./contenders/floor"); err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Build(bin, "../..", "./server", "./client", "./runsd"); err != nil {
 		t.Fatal(err)
 	}
 	floor := filepath.Join(bin, "floor")

@@ -174,10 +174,11 @@ func Memory(pid int, name string) (float64, error) {
 	return n * 1024, err
 }
 
-// Build builds programs into dir, as they are in an image.
-func Build(dir string, packages ...string) error {
+// Build builds programs of the module in a folder into dir, as they are in an image.
+func Build(dir, module string, packages ...string) error {
 	args := []string{"build", "-trimpath", "-ldflags", "-s -w", "-o", dir + string(filepath.Separator)}
 	cmd := exec.Command("go", append(args, packages...)...)
+	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", strings.Join(packages, " "), err, text)
