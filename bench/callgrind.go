@@ -16,7 +16,8 @@ import (
 	"github.com/amammay/otorun/bench/internal/work"
 )
 
-// instructions has valgrind count what a request takes of a server in user space.
+// instructions has valgrind count what a request takes of a server, and a call of a
+// client, in user space.
 // The figure hardly depends on the neighbours, and the results of two machines can
 // be compared.
 func (b *bench) instructions() (string, error) {
@@ -28,32 +29,50 @@ func (b *bench) instructions() (string, error) {
 	}
 	var text strings.Builder
 	text.WriteString(title + "In user space, a request of one caller, on one CPU, counted by callgrind.\n")
-	sizes := []string{"small", "k1", "answer"}
+	servers, clients := []string{"small", "k1", "answer"}, []string{"small", "k1"}
 	if b.quick {
-		sizes = sizes[:1]
+		servers, clients = servers[:1], nil
 	}
-	for _, size := range b.sizes(sizes...) {
-		size.Callers = 1
-		t := newTable("server", "instructions", "x floor")
-		var least float64
-		for i, p := range b.chosen {
-			n, err := b.count(p, size)
-			if err != nil {
-				return "", fmt.Errorf("instructions of %s, size %s: %w", p.variant, size.ID, err)
-			}
-			fmt.Fprintf(os.Stderr, "instructions %-6s %-20s %9.0f\n", size.ID, p.variant, n)
-			if i == 0 {
-				least = n
-			}
-			t.row(p.title, fmt.Sprintf("%.0f", n), times(n/least))
+	for _, size := range b.sizes(servers...) {
+		err := b.counts(&text, "server", size, func(p peer) turn { return turn{server: p, client: p.generator()} })
+		if err != nil {
+			return "", err
 		}
-		fmt.Fprintf(&text, "\n### Requests: %s\n\n%s", heading(size), t)
+	}
+	for _, size := range b.sizes(clients...) {
+		err := b.counts(&text, "client", size, func(p peer) turn { return turn{server: p.common(), client: p} })
+		if err != nil {
+			return "", err
+		}
 	}
 	return text.String(), nil
 }
 
-// count returns the instructions that a request takes of a server.
-func (b *bench) count(p peer, size work.Size) (float64, error) {
+// counts writes the table of one size: of the servers, or of the clients.
+func (b *bench) counts(text *strings.Builder, of string, size work.Size, turnOf func(peer) turn) error {
+	size.Callers = 1
+	t := newTable(of, "instructions", "x floor")
+	var least float64
+	for i, p := range b.chosen {
+		turn := turnOf(p)
+		turn.size = size
+		n, err := b.count(turn, of == "client")
+		if err != nil {
+			return fmt.Errorf("instructions of %s's %s, size %s: %w", p.variant, of, size.ID, err)
+		}
+		fmt.Fprintf(os.Stderr, "instructions %-6s %s %-20s %9.0f\n", size.ID, of, p.variant, n)
+		if i == 0 {
+			least = n
+		}
+		t.row(p.title, fmt.Sprintf("%.0f", n), times(n/least))
+	}
+	fmt.Fprintf(text, "\n### The %s, requests: %s\n\n%s", of, heading(size), t)
+	return nil
+}
+
+// count returns the instructions that a call takes of a turn's server, or of its
+// client.
+func (b *bench) count(t turn, ofClient bool) (float64, error) {
 	dir, err := os.MkdirTemp(b.bin, "callgrind-")
 	if err != nil {
 		return 0, err
@@ -64,20 +83,28 @@ func (b *bench) count(p peer, size work.Size) (float64, error) {
 	// Callgrind gives up at the signals by which Go's scheduler interrupts; one CPU,
 	// since valgrind runs one thread at a time and the others would spin.
 	env := []string{"GODEBUG=asyncpreemptoff=1", "GOMAXPROCS=1"}
-	server, err := process.Start(valgrind, env, filepath.Join(b.bin, p.program), "serve", "-variant", p.variant, "-size", size.ID)
+	var plain []string
+	serverTool, serverEnv, clientTool, clientEnv := valgrind, env, plain, plain
+	if ofClient {
+		serverTool, serverEnv, clientTool, clientEnv = plain, plain, valgrind, env
+	}
+	server, err := process.Start(serverTool, serverEnv, filepath.Join(b.bin, t.server.program), "serve", "-variant", t.server.variant, "-size", t.size.ID)
 	if err != nil {
 		return 0, err
 	}
 	defer server.Stop()
-	g := p.generator()
-	client, err := process.Start(nil, nil, filepath.Join(b.bin, g.program), "call", "-variant", g.variant, "-to", "http://"+server.Addr, "-size", size.ID, "-c", "1")
+	client, err := process.Start(clientTool, clientEnv, filepath.Join(b.bin, t.client.program), "call", "-variant", t.client.variant, "-to", "http://"+server.Addr, "-size", t.size.ID, "-c", "1")
 	if err != nil {
 		return 0, err
 	}
 	defer client.Stop()
+	pid := server.PID()
+	if ofClient {
+		pid = client.PID()
+	}
 
 	batches, calls := 3, 500
-	if size.ID != "small" {
+	if t.size.ID != "small" {
 		calls = 100
 	}
 	if b.quick {
@@ -87,7 +114,7 @@ func (b *bench) count(p peer, size work.Size) (float64, error) {
 		return 0, err
 	}
 	control := func(args ...string) error {
-		cmd := exec.Command("callgrind_control", append(args, strconv.Itoa(server.PID()))...)
+		cmd := exec.Command("callgrind_control", append(args, strconv.Itoa(pid))...)
 		if text, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", cmd, err, text)
 		}

@@ -44,6 +44,15 @@ func (p peer) generator() peer {
 	return p
 }
 
+// common is the server that the peer's client is measured with: over HTTP/1.1 the
+// floor's, for all alike; over HTTP/2 its own.
+func (p peer) common() peer {
+	if p.overHTTP1() {
+		return floor
+	}
+	return p
+}
+
 // build builds what is measured into dir. The services and runsd are built in their
 // own module, which has what they need.
 func build(dir string) error {

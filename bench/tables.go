@@ -126,11 +126,7 @@ func (b *bench) clients() (string, error) {
 	for _, size := range b.sizes("small", "k1") {
 		var turns []turn
 		for _, p := range b.chosen {
-			server := p
-			if p.overHTTP1() {
-				server = floor
-			}
-			turns = append(turns, turn{server: server, client: p, size: size})
+			turns = append(turns, turn{server: p.common(), client: p, size: size})
 		}
 		results, err := b.inTurns("client", turns)
 		if err != nil {
