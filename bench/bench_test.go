@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 	}
 	if err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")
+		os.RemoveAll(dir)
 		os.Exit(1)
 	}
 	built = dir

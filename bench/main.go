@@ -28,11 +28,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/amammay/otorun/bench/internal/work"
@@ -102,6 +104,14 @@ func run(args []string, stdout io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(b.bin)
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(interrupted)
+	go func() { // the contenders end with this process
+		<-interrupted
+		os.RemoveAll(b.bin)
+		os.Exit(1)
+	}()
 	if err := build(b.bin); err != nil {
 		return err
 	}
