@@ -25,6 +25,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/amammay/otorun/bench/internal/stats"
 )
 
 // A Cell is one measurement.
@@ -151,21 +153,15 @@ func bench(rounds, n int, other string, upstreams, cs []string, out string) erro
 				}
 				rate := col(func(r Result) float64 { return r.Rate })
 				fmt.Fprintf(&b, "| %d | %s | %.0f | %.0f-%.0f | %.2f | %.3f | %.2f | %.0f | %.0f | %.0f | %.1f | %.0f |\n", callers, who,
-					median(rate), rate[0], rate[len(rate)-1], median(ratios),
-					median(col(func(r Result) float64 { return r.P50 })), median(col(func(r Result) float64 { return r.P99 })), median(col(func(r Result) float64 { return r.CPU })),
-					median(col(func(r Result) float64 { return float64(r.TLS) })), median(col(func(r Result) float64 { return float64(r.Metadata) })), median(col(func(r Result) float64 { return r.RSS })),
-					median(col(func(r Result) float64 { return float64(r.Failed) })))
+					stats.Median(rate), rate[0], rate[len(rate)-1], stats.Median(ratios),
+					stats.Median(col(func(r Result) float64 { return r.P50 })), stats.Median(col(func(r Result) float64 { return r.P99 })), stats.Median(col(func(r Result) float64 { return r.CPU })),
+					stats.Median(col(func(r Result) float64 { return float64(r.TLS) })), stats.Median(col(func(r Result) float64 { return float64(r.Metadata) })), stats.Median(col(func(r Result) float64 { return r.RSS })),
+					stats.Median(col(func(r Result) float64 { return float64(r.Failed) })))
 			}
 		}
 	}
 	os.Stdout.Write(b.Bytes())
 	return os.WriteFile(out, b.Bytes(), 0o644)
-}
-
-func median(v []float64) float64 {
-	v = slices.Clone(v)
-	slices.Sort(v)
-	return v[len(v)/2]
 }
 
 func kernel() string {
