@@ -252,11 +252,14 @@ func (s *stream) sendAll(rest []byte) {
 	}
 }
 
-var pieces = sync.Pool{New: func() any { return new([minMaxFrame]byte) }}
+// A piece and its frame's head fill a record of TLS, which takes 16 KiB.
+const pieceSize = 16<<10 - frameHead
+
+var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
 // sendBody sends the request's body as it comes, and its trailers.
 func (s *stream) sendBody() {
-	piece := pieces.Get().(*[minMaxFrame]byte)
+	piece := pieces.Get().(*[pieceSize]byte)
 	defer pieces.Put(piece)
 	for {
 		n, err := s.req.Body.Read(piece[:])
