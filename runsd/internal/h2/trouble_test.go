@@ -66,7 +66,7 @@ func TestWindowOfTheCancelled(t *testing.T) {
 				t.Fatal("no stream")
 			}
 			go c.RoundTrip(req, nil)
-			go w.Write(make([]byte, 16<<10))
+			go w.Write(make([]byte, 10<<10)) // less than a piece
 		}
 		synctest.Wait()
 		cancel()
