@@ -28,7 +28,6 @@ type EatTacoRequest struct {
 	// 1000, of up to 100 characters each.
 	// example: ["Chicken","Chorizo"]
 	// required: true
-	// max: 1000
 	Tacos []string
 }
 

@@ -42,7 +42,6 @@ class EatTacoRequest:
     1000, of up to 100 characters each.
 
     Required.
-    At most 1000 items.
     """
 
 

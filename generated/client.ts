@@ -45,7 +45,6 @@ export interface EatTacoRequest {
 	 * 1000, of up to 100 characters each.
 	 *
 	 * Required.
-	 * At most 1000 items.
 	 */
 	tacos: string[];
 }

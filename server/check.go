@@ -15,11 +15,12 @@ import (
 
 const (
 	maxChars     = 100 // of a name, and of a taco
+	maxTacos     = 1000
 	defaultLimit = 10
 )
 
 // checkEatTaco trims the request's name and checks what the definition's
-// constraints can't say.
+// constraints can't say, and how many tacos this service keeps.
 func checkEatTaco(request *server.EatTacoRequest) error {
 	request.Name = strings.TrimSpace(request.Name)
 	control, _ := utf8.DecodeRuneInString(request.Name[max(0, strings.IndexFunc(request.Name, unicode.IsControl)):])
@@ -30,6 +31,8 @@ func checkEatTaco(request *server.EatTacoRequest) error {
 		return invalid("EatTacoRequest.Name has %d characters, at most %d are allowed", utf8.RuneCountInString(request.Name), maxChars)
 	case unicode.IsControl(control):
 		return invalid("EatTacoRequest.Name has a control character, %U, which is not allowed", control)
+	case len(request.Tacos) > maxTacos:
+		return invalid("EatTacoRequest.Tacos has %d tacos, at most %d are allowed", len(request.Tacos), maxTacos)
 	}
 	for i, taco := range request.Tacos {
 		if n := utf8.RuneCountInString(taco); n > maxChars {

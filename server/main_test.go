@@ -272,7 +272,7 @@ func TestOnTheWire(t *testing.T) {
 		{name: "listed", path: "/oto/TacoService.ListEaters", body: `{"limit":1}`, wantStatus: 200},
 		{name: "a limit too high", path: "/oto/TacoService.ListEaters", body: `{"limit":101}`, wantStatus: 400, want: `{"error":"ListEatersRequest.Limit must be at most 100","code":"invalid_argument"}`},
 		{name: "a limit below 0", path: "/oto/TacoService.ListEaters", body: `{"limit":-1}`, wantStatus: 400, want: `{"error":"ListEatersRequest.Limit must be at least 0","code":"invalid_argument"}`},
-		{name: "too many tacos", body: `{"name":"Ana","tacos":[` + strings.Repeat(`"a",`, 1000) + `"a"]}`, wantStatus: 400, want: `{"error":"EatTacoRequest.Tacos must have at most 1000 items","code":"invalid_argument"}`},
+		{name: "too many tacos", body: `{"name":"Ana","tacos":[` + strings.Repeat(`"a",`, 1000) + `"a"]}`, wantStatus: 400, want: `{"error":"EatTacoRequest.Tacos has 1001 tacos, at most 1000 are allowed","code":"invalid_argument"}`},
 		{name: "no name", body: `{"tacos":["Chicken"]}`, wantStatus: 400, want: `{"error":"EatTacoRequest.Name is required","code":"invalid_argument"}`},
 		{name: "empty list", body: `{"name":"Ana","tacos":[]}`, wantStatus: 400, want: `{"error":"EatTacoRequest.Tacos is required","code":"invalid_argument"}`},
 		{name: "neither", body: `{}`, wantStatus: 400, want: `{"error":"EatTacoRequest.Name is required; EatTacoRequest.Tacos is required","code":"invalid_argument"}`},

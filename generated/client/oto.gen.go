@@ -56,7 +56,6 @@ type EatTacoRequest struct {
 	// 1000, of up to 100 characters each.
 	//
 	// Required.
-	// At most 1000 items.
 	Tacos []string `json:"tacos"`
 }
 

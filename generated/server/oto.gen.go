@@ -86,8 +86,6 @@ func checkEatTacoRequest(r *EatTacoRequest) (v otohttp.Violations) {
 	}
 	if len(r.Tacos) == 0 {
 		v.Add("Tacos", "is required")
-	} else if len(r.Tacos) > 1000 {
-		v.Add("Tacos", "must have at most 1000 items")
 	}
 	return v
 }
