@@ -773,7 +773,8 @@ func TestSoak(t *testing.T) {
 	}
 	c := newCloud(t)
 	c.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
-	p := c.start(t, start{args: []string{"--", "sh", "-c", "echo ready; read forever || sleep 10000"}})
+	// As PID 1, so that the app ends with it.
+	p := c.start(t, start{args: []string{"--", "sh", "-c", "echo ready; read forever || sleep 10000"}, pid1: true})
 	p.line()
 	type figures struct{ rss, fds, threads int }
 	measure := func() figures {
