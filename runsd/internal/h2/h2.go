@@ -30,6 +30,12 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+// PingAfter and PingLimit are a [Config]'s if it doesn't say others.
+const (
+	PingAfter = 15 * time.Second
+	PingLimit = 10 * time.Second
+)
+
 // Config is how a connection is looked after. Its zero fields have defaults.
 type Config struct {
 	// PingAfter is how long nothing may arrive before the other end is asked
@@ -130,8 +136,8 @@ type Conn struct {
 
 // NewConn starts HTTP/2 on a connection that has agreed to it.
 func NewConn(nc net.Conn, cfg Config) (*Conn, error) {
-	cfg.PingAfter = cmp.Or(cfg.PingAfter, 15*time.Second)
-	cfg.PingLimit = cmp.Or(cfg.PingLimit, 10*time.Second)
+	cfg.PingAfter = cmp.Or(cfg.PingAfter, PingAfter)
+	cfg.PingLimit = cmp.Or(cfg.PingLimit, PingLimit)
 	cfg.IdleAfter = cmp.Or(cfg.IdleAfter, 90*time.Second)
 	cfg.Streams = cmp.Or(cfg.Streams, 100)
 	now := time.Now()

@@ -12,6 +12,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -81,6 +82,7 @@ func New(cfg Config) *Pool {
 	var one, clear http.Protocols
 	one.SetHTTP1(true)
 	clear.SetUnencryptedHTTP2(true)
+	pings := &http.HTTP2Config{SendPingTimeout: cmp.Or(cfg.PingAfter, h2.PingAfter), PingTimeout: cmp.Or(cfg.PingLimit, h2.PingLimit)}
 	tls1 := cfg.TLS.Clone()
 	tls1.NextProtos = []string{"http/1.1"}
 	return &Pool{
@@ -90,7 +92,7 @@ func New(cfg Config) *Pool {
 			Protocols: &one, TLSClientConfig: tls1, DialContext: cfg.Dial, TLSHandshakeTimeout: dialLimit,
 			MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: idleLimit, DisableCompression: true,
 		},
-		streamC: &http.Transport{Protocols: &clear, DialContext: cfg.Dial, IdleConnTimeout: idleLimit, DisableCompression: true},
+		streamC: &http.Transport{Protocols: &clear, HTTP2: pings, DialContext: cfg.Dial, IdleConnTimeout: idleLimit, DisableCompression: true},
 	}
 }
 
