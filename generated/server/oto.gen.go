@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 // TacoService keeps track of who eats which tacos.
@@ -22,9 +23,9 @@ type TacoService interface {
 
 // RegisterTacoService has server answer the calls of TacoService with service.
 func RegisterTacoService(server *otohttp.Server, service TacoService) {
-	otohttp.Handle(server, "TacoService", "EatTaco",
+	otohttp.HandleJSON(server, "TacoService", "EatTaco", decodeEatTacoRequest, encodeEatTacoResponse,
 		otohttp.Checked("EatTacoRequest", checkEatTacoRequest, service.EatTaco))
-	otohttp.Handle(server, "TacoService", "ListEaters",
+	otohttp.HandleJSON(server, "TacoService", "ListEaters", decodeListEatersRequest, encodeListEatersResponse,
 		otohttp.Checked("ListEatersRequest", checkListEatersRequest, service.ListEaters))
 }
 
@@ -99,4 +100,77 @@ func checkListEatersRequest(r *ListEatersRequest) (v otohttp.Violations) {
 		v.Add("Limit", "must be at most 100")
 	}
 	return v
+}
+
+var eatTacoRequestKeys = []string{"name", "tacos"}
+
+func decodeEatTacoRequest(d *otojson.Decoder, r *EatTacoRequest) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(eatTacoRequestKeys) {
+		case "name":
+			d.String(&r.Name)
+		case "tacos":
+			d.Strings(&r.Tacos)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var listEatersRequestKeys = []string{"limit", "pageToken"}
+
+func decodeListEatersRequest(d *otojson.Decoder, r *ListEatersRequest) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(listEatersRequestKeys) {
+		case "limit":
+			otojson.DecodeInt(d, &r.Limit)
+		case "pageToken":
+			d.String(&r.PageToken)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeEatTacoResponse(e *otojson.Encoder, r *EatTacoResponse) {
+	e.Object()
+	e.Key(`"tacoConsumptionStatus":`)
+	e.String(r.TacoConsumptionStatus)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeEater(e *otojson.Encoder, r *Eater) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.Key(`"tacos":`)
+	e.Strings(r.Tacos)
+	e.Key(`"count":`)
+	otojson.EncodeInt(e, r.Count)
+	e.Key(`"lastMeal":`)
+	e.Time(r.LastMeal)
+	e.EndObject()
+}
+
+func encodeListEatersResponse(e *otojson.Encoder, r *ListEatersResponse) {
+	e.Object()
+	e.Key(`"eaters":`)
+	if e.List(r.Eaters != nil) {
+		for i := range r.Eaters {
+			e.Item()
+			encodeEater(e, &r.Eaters[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"nextPageToken":`)
+	e.String(r.NextPageToken)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"strings"
 	"sync"
 )
 
@@ -22,6 +23,10 @@ const (
 
 	// growth is how many times what has come is set aside for what is to come.
 	growth = 4
+
+	// claimedGrowth is the same for a body that has claimed how long it is: that is
+	// the end of it, so it may be reached in fewer steps.
+	claimedGrowth = 8
 )
 
 // buffer is a pooled run of bytes.
@@ -83,6 +88,31 @@ func (b *buffer) readAll(r io.Reader, length, limit int64) error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// assemble reads r, which holds length bytes, to its end, a piece at a time.
+func assemble(piece []byte, r io.Reader, length int64) (string, error) {
+	text := new(strings.Builder)
+	text.Grow(int(min(length, trustLength)))
+	for {
+		n, err := r.Read(piece)
+		if room := text.Cap() - text.Len(); room < n {
+			// A new one, since Grow would make it twice as large and then some.
+			larger := new(strings.Builder)
+			larger.Grow(int(max(min(claimedGrowth*int64(text.Cap()), length), int64(text.Len()+n))))
+			larger.WriteString(text.String())
+			text = larger
+		}
+		text.Write(piece[:n])
+		switch {
+		case err == io.EOF && int64(text.Len()) < length:
+			return "", io.ErrUnexpectedEOF
+		case err == io.EOF:
+			return text.String(), nil
+		case err != nil:
+			return "", err
 		}
 	}
 }

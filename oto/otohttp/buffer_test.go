@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -35,6 +37,48 @@ func TestBufferReadAll(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+func TestAssemble(t *testing.T) {
+	t.Parallel()
+	const large = 600 << 10
+	source := strings.Repeat("0123456789abcdef", large/16)
+	for _, size := range []int{1, trustLength, trustLength + 1, claimedGrowth * trustLength, large} {
+		for _, length := range []int64{int64(size), int64(size) + 1, 1 << 40} {
+			for _, end := range []error{io.EOF, io.ErrClosedPipe} {
+				t.Run(fmt.Sprint(size, length, end), func(t *testing.T) {
+					t.Parallel()
+					reader := io.MultiReader(iotest.HalfReader(strings.NewReader(source[:size])), iotest.ErrReader(end))
+					text, err := assemble(make([]byte, 10_000), reader, length)
+					want, wantErr := source[:size], error(nil)
+					if end != io.EOF {
+						want, wantErr = "", end
+					} else if int64(size) < length {
+						want, wantErr = "", io.ErrUnexpectedEOF
+					}
+					if text != want || err != wantErr {
+						t.Errorf("assemble = %d bytes, %v, want %d, %v", len(text), err, len(want), wantErr)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Memory follows what has come, whatever is claimed, and comes to little more.
+func TestAssembleMemory(t *testing.T) {
+	const large = 600 << 10
+	source := strings.Repeat("x", large)
+	for length, most := range map[int64]uint64{large: large * 2, 1 << 40: large * 9} {
+		var before, after runtime.MemStats
+		reader, piece := strings.NewReader(source), make([]byte, keepBuffer)
+		runtime.ReadMemStats(&before)
+		_, err := assemble(piece, reader, length)
+		runtime.ReadMemStats(&after)
+		if set := after.TotalAlloc - before.TotalAlloc; set > most {
+			t.Errorf("assemble of %d bytes claimed to be %d sets aside %d, %v", large, length, set, err)
 		}
 	}
 }

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
+
+	"github.com/pacedotdev/oto/otojson"
 )
 
-// This file is all that knows how JSON is encoded and decoded, and by what.
+// This file is all that knows how JSON is encoded and decoded, and by what: by
+// encoding/json, or by generated code, which leaves to it what it doesn't expect.
 
 // marshal appends v as JSON to b.
 func marshal(b *buffer, v any) error {
@@ -20,13 +24,38 @@ func marshal(b *buffer, v any) error {
 	return nil
 }
 
+// marshalWith appends v as JSON to b by generated code, if there is some.
+func marshalWith[T any](b *buffer, v *T, encode func(*otojson.Encoder, *T)) error {
+	if encode == nil {
+		return marshal(b, v)
+	}
+	var err error
+	if b.data, err = otojson.Append(b.data, v, encode); err != nil {
+		return Errorf(Internal, "encode response").WithCause(err)
+	}
+	return nil
+}
+
 // unmarshal decodes data, the body of a request, into v. It keeps no part of data.
 func unmarshal(data []byte, v any) error {
-	err := json.Unmarshal(data, v)
-	if err == nil {
-		return nil
+	if err := json.Unmarshal(data, v); err != nil {
+		return malformed(err, len(bytes.TrimSpace(data)) == 0)
 	}
-	if len(bytes.TrimSpace(data)) == 0 {
+	return nil
+}
+
+// unmarshalWith decodes text, the body of a request, into v by generated code. What
+// it keeps is part of text, unless it is to be copied.
+func unmarshalWith[T any](text string, copied bool, v *T, decode func(*otojson.Decoder, *T)) error {
+	if err := otojson.Unmarshal(text, copied, v, decode); err != nil {
+		return malformed(err, strings.TrimSpace(text) == "")
+	}
+	return nil
+}
+
+// malformed tells the client what encoding/json found wrong with its body.
+func malformed(err error, empty bool) error {
+	if empty {
 		return Errorf(InvalidArgument, "request body: empty, want JSON")
 	}
 	if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+
+	"github.com/pacedotdev/oto/otojson"
 )
 
 // Decode reads the JSON body of r into v. Fields that v lacks are ignored, names
@@ -31,6 +33,21 @@ func Decode(r *http.Request, v any) error {
 	}
 	putBuffer(body)
 	return err
+}
+
+// decodeWith is Decode by generated code, if there is some.
+func decodeWith[T any](s *Server, r *http.Request, v *T, decode func(*otojson.Decoder, *T)) error {
+	if decode == nil {
+		return Decode(r, v)
+	}
+	if err := checkContentType(r.Header); err != nil {
+		return err
+	}
+	text, err := readText(r)
+	if err != nil {
+		return err
+	}
+	return unmarshalWith(text, s.CopyStrings, v, decode)
 }
 
 // checkContentType refuses a body that is not said to be JSON. Clients written
@@ -74,6 +91,36 @@ func packedWithGzip(header http.Header) (bool, error) {
 		}
 	}
 	return packed, nil
+}
+
+// readText returns the body of r, unpacked.
+func readText(r *http.Request) (string, error) {
+	if r.ContentLength > keepBuffer && len(r.Header["Content-Encoding"]) == 0 {
+		return readLong(r)
+	}
+	body := getBuffer()
+	err := readBody(body, r)
+	text := string(body.data)
+	putBuffer(body)
+	return text, err
+}
+
+// readLong returns a long body, which is read into what becomes the text: to read it
+// into a buffer that is too large for the pool and then copy all of it would take
+// twice the memory.
+func readLong(r *http.Request) (string, error) {
+	limit := bodyLimit(r)
+	if r.ContentLength > limit {
+		return "", tooLong(limit)
+	}
+	piece := getBuffer()
+	piece.grow(keepBuffer)
+	text, err := assemble(piece.data[:keepBuffer], r.Body, r.ContentLength)
+	putBuffer(piece)
+	if err != nil {
+		return "", readError(r.Context(), err, limit)
+	}
+	return text, nil
 }
 
 // readBody reads the body of r, unpacked, into the empty buffer b.

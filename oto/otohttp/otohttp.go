@@ -16,13 +16,15 @@
 //
 //	{"error":"nobody is called \"Sammy Sosa\"","code":"not_found"}
 //
-// The package imports nothing but the standard library: it ends up in every
-// image that serves.
+// The package imports nothing but the standard library and its sister otojson: it
+// ends up in every image that serves.
 package otohttp
 
 import (
 	"context"
 	"net/http"
+
+	"github.com/pacedotdev/oto/otojson"
 )
 
 // Handle makes server answer calls of service.method with call. It is the whole
@@ -32,9 +34,18 @@ import (
 // call gets the context of the HTTP request, which is cancelled when the client
 // goes away. A nil answer without an error is sent as null.
 func Handle[Request, Response any](server *Server, service, method string, call func(context.Context, Request) (*Response, error)) {
+	HandleJSON(server, service, method, nil, nil, call)
+}
+
+// HandleJSON is Handle with generated code for JSON: decode for requests, encode for
+// answers. Where one is nil encoding/json is used.
+func HandleJSON[Request, Response any](server *Server, service, method string,
+	decode func(*otojson.Decoder, *Request), encode func(*otojson.Encoder, *Response),
+	call func(context.Context, Request) (*Response, error),
+) {
 	server.Register(service, method, func(w http.ResponseWriter, r *http.Request) {
 		var request Request
-		if err := Decode(r, &request); err != nil {
+		if err := decodeWith(server, r, &request, decode); err != nil {
 			server.fail(w, r, err)
 			return
 		}
@@ -43,7 +54,7 @@ func Handle[Request, Response any](server *Server, service, method string, call 
 			server.fail(w, r, err)
 			return
 		}
-		if err := Encode(w, r, http.StatusOK, response); err != nil {
+		if err := encodeWith(w, r, response, encode); err != nil {
 			server.fail(w, r, err)
 		}
 	})

@@ -45,6 +45,12 @@ type Server struct {
 	// Zero means DefaultMaxBodyBytes, and less than zero no limit.
 	MaxBodyBytes int64
 
+	// CopyStrings gives each string of a request memory of its own. Otherwise they
+	// are parts of one copy of the body, which is the faster the more there are,
+	// and a service that keeps one of them, in a map say, keeps the whole body in
+	// memory: it has to [strings.Clone] what it keeps, or to set this.
+	CopyStrings bool
+
 	// Logger is where panics, and the default OnErr's errors, go. If nil,
 	// [slog.Default] is.
 	Logger *slog.Logger

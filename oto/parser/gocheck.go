@@ -159,18 +159,8 @@ func (c *checkWriter) field(field Field) {
 	if !field.Constraints.Any() && !field.Type.Wire.needsCheck(c.file.checks) {
 		return
 	}
-	expr, name := "r", strconv.Quote(field.Name)
-	var guards []string // embedded pointers on the way
-	for _, s := range field.path {
-		ref := *s.ref
-		ref.Pointers = 0
-		embedded, _, _ := strings.Cut(c.file.Type(ref), "[") // of a generic type, the name alone
-		expr += "." + embedded[strings.LastIndex(embedded, ".")+1:]
-		if s.ref.Pointers > 0 {
-			guards = append(guards, expr+" != nil")
-		}
-	}
-	expr += "." + field.Name
+	name := strconv.Quote(field.Name)
+	expr, guards := c.file.fieldExpr(field)
 	if len(guards) == 0 {
 		c.value(field, expr, name)
 		return
@@ -180,6 +170,22 @@ func (c *checkWriter) field(field Field) {
 		c.Truncate(c.Len() - len("\n"))
 		c.line(" else {\nv.Add(%s, \"is required\")\n}", name)
 	}
+}
+
+// fieldExpr is a field of what r points to, and the conditions that there is one:
+// that no embedded pointer on the way is nil.
+func (f *GoFile) fieldExpr(field Field) (expr string, guards []string) {
+	expr = "r"
+	for _, s := range field.path {
+		ref := *s.ref
+		ref.Pointers = 0
+		embedded, _, _ := strings.Cut(f.Type(ref), "[") // of a generic type, the name alone
+		expr += "." + embedded[strings.LastIndex(embedded, ".")+1:]
+		if s.ref.Pointers > 0 {
+			guards = append(guards, expr+" != nil")
+		}
+	}
+	return expr + "." + field.Name, guards
 }
 
 // value writes the checks of the value of a field.

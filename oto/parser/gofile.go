@@ -22,13 +22,16 @@ type GoFile struct {
 	// they are for.
 	names  map[string]string
 	checks map[string]bool // by Name: whether something below a type is to be checked
+	// collections says of lists, arrays and maps, by Name, whether there is
+	// generated code for their JSON.
+	collections map[string]bool
 }
 
 // GoFile returns the definition for a Go file whose template has the names of
 // its own, separated by spaces, and imports of its own. In names, * stands for
 // each service: New* are the functions that make clients.
 func (d *Definition) GoFile(names string, imports ...string) *GoFile {
-	f := &GoFile{def: d, imports: make(map[string]string), byID: make(map[string]*Type), names: make(map[string]string)}
+	f := &GoFile{def: d, imports: make(map[string]string), byID: make(map[string]*Type), names: make(map[string]string), collections: make(map[string]bool)}
 	if d.HasMethods() {
 		f.own = imports
 	}
@@ -66,6 +69,7 @@ func (d *Definition) GoFile(names string, imports ...string) *GoFile {
 	f.nameImports()
 	f.checks = d.checked()
 	f.nameChecks()
+	f.nameJSON()
 	return f
 }
 

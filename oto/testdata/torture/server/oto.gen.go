@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 	"github.com/pacedotdev/oto/testdata/torture/defs"
 	"github.com/pacedotdev/oto/testdata/torture/ext"
 )
@@ -26,7 +27,8 @@ type Client interface {
 
 // RegisterClient has server answer the calls of Client with service.
 func RegisterClient(server *otohttp.Server, service Client) {
-	otohttp.Handle(server, "Client", "Call", service.Call)
+	otohttp.HandleJSON(server, "Client", "Call", decodeError, encodeError,
+		service.Call)
 }
 
 // Elsewhere is a service of a second package.
@@ -36,7 +38,8 @@ type Elsewhere interface {
 
 // RegisterElsewhere has server answer the calls of Elsewhere with service.
 func RegisterElsewhere(server *otohttp.Server, service Elsewhere) {
-	otohttp.Handle(server, "Elsewhere", "Pay", service.Pay)
+	otohttp.HandleJSON(server, "Elsewhere", "Pay", decodeMoreMoney, encodeMoreMoney,
+		service.Pay)
 }
 
 // Signatures are the ways to write a method.
@@ -63,24 +66,73 @@ type Signatures interface {
 
 // RegisterSignatures has server answer the calls of Signatures with service.
 func RegisterSignatures(server *otohttp.Server, service Signatures) {
-	otohttp.Handle(server, "Signatures", "Alias", service.Alias)
-	otohttp.Handle(server, "Signatures", "Context", service.Context)
-	otohttp.Handle(server, "Signatures", "ContextPointer", service.ContextPointer)
-	otohttp.Handle(server, "Signatures", "Copied", service.Copied)
-	otohttp.Handle(server, "Signatures", "Enum", service.Enum)
-	otohttp.Handle(server, "Signatures", "Everything", service.Everything)
-	otohttp.Handle(server, "Signatures", "Imported", service.Imported)
-	otohttp.Handle(server, "Signatures", "Instance", service.Instance)
-	otohttp.Handle(server, "Signatures", "List", service.List)
-	otohttp.Handle(server, "Signatures", "Map", service.Map)
-	otohttp.Handle(server, "Signatures", "Marshaller", service.Marshaller)
-	otohttp.Handle(server, "Signatures", "Moment", service.Moment)
-	otohttp.Handle(server, "Signatures", "Named", service.Named)
-	otohttp.Handle(server, "Signatures", "OnlyError", service.OnlyError)
-	otohttp.Handle(server, "Signatures", "Pointer", service.Pointer)
-	otohttp.Handle(server, "Signatures", "Raw", service.Raw)
-	otohttp.Handle(server, "Signatures", "Scalar", service.Scalar)
-	otohttp.Handle(server, "Signatures", "Text", service.Text)
+	otohttp.HandleJSON(server, "Signatures", "Alias", decodePageOfTexts, encodePageOfTexts,
+		service.Alias)
+	otohttp.HandleJSON(server, "Signatures", "Context", decodeTexts, encodeTexts,
+		service.Context)
+	otohttp.HandleJSON(server, "Signatures", "ContextPointer", decodeTexts, encodeTexts,
+		service.ContextPointer)
+	otohttp.HandleJSON(server, "Signatures", "Copied", decodeMoreMoney, encodeMoreMoney,
+		service.Copied)
+	otohttp.HandleJSON(server, "Signatures", "Enum", func(d *otojson.Decoder, v *Colour) {
+		d.String((*string)(v))
+	}, func(e *otojson.Encoder, v *Colour) {
+		e.String(string(*v))
+	},
+		service.Enum)
+	otohttp.HandleJSON(server, "Signatures", "Everything", nil, nil,
+		service.Everything)
+	otohttp.HandleJSON(server, "Signatures", "Imported", nil, nil,
+		service.Imported)
+	otohttp.HandleJSON(server, "Signatures", "Instance", decodePageOfTexts, encodePageOfTexts,
+		service.Instance)
+	otohttp.HandleJSON(server, "Signatures", "List", func(d *otojson.Decoder, v *[]Texts) {
+		otojson.DecodeList(d, v, decodeTexts)
+	}, func(e *otojson.Encoder, v *[]Texts) {
+		if e.List((*v) != nil) {
+			for i := range *v {
+				e.Item()
+				encodeTexts(e, &(*v)[i])
+			}
+			e.EndList()
+		}
+	},
+		service.List)
+	otohttp.HandleJSON(server, "Signatures", "Map", func(d *otojson.Decoder, v *map[string]Texts) {
+		otojson.DecodeMap(d, v, decodeTexts)
+	}, func(e *otojson.Encoder, v *map[string]Texts) {
+		if e.Map((*v) != nil) {
+			for _, key := range otojson.Keys(*v) {
+				value := (*v)[key]
+				e.MapKey(string(key))
+				encodeTexts(e, &value)
+			}
+			e.EndMap()
+		}
+	},
+		service.Map)
+	otohttp.HandleJSON(server, "Signatures", "Marshaller", nil, nil,
+		service.Marshaller)
+	otohttp.HandleJSON(server, "Signatures", "Moment", (*otojson.Decoder).Time, func(e *otojson.Encoder, v *time.Time) {
+		e.Time(*v)
+	},
+		service.Moment)
+	otohttp.HandleJSON(server, "Signatures", "Named", decodeMatrix, encodeMatrix,
+		service.Named)
+	otohttp.HandleJSON(server, "Signatures", "OnlyError", decodeTexts, encodeTexts,
+		service.OnlyError)
+	otohttp.HandleJSON(server, "Signatures", "Pointer", decodeTexts, encodeTexts,
+		service.Pointer)
+	otohttp.HandleJSON(server, "Signatures", "Raw", nil, nil,
+		service.Raw)
+	otohttp.HandleJSON(server, "Signatures", "Scalar", otojson.DecodeInt[int64], func(e *otojson.Encoder, v *int64) {
+		otojson.EncodeInt(e, *v)
+	},
+		service.Scalar)
+	otohttp.HandleJSON(server, "Signatures", "Text", (*otojson.Decoder).String, func(e *otojson.Encoder, v *string) {
+		e.String(*v)
+	},
+		service.Text)
 }
 
 // Torture echoes.
@@ -112,29 +164,50 @@ type Torture interface {
 
 // RegisterTorture has server answer the calls of Torture with service.
 func RegisterTorture(server *otohttp.Server, service Torture) {
-	otohttp.Handle(server, "Torture", "Anything", service.Anything)
-	otohttp.Handle(server, "Torture", "Clashes", service.Clashes)
-	otohttp.Handle(server, "Torture", "Constrained",
+	otohttp.HandleJSON(server, "Torture", "Anything", decodeAnything, encodeAnything,
+		service.Anything)
+	otohttp.HandleJSON(server, "Torture", "Clashes", decodeClashes, encodeClashes,
+		service.Clashes)
+	otohttp.HandleJSON(server, "Torture", "Constrained", decodeConstrained, encodeConstrained,
 		otohttp.Checked("Constrained", checkConstrained, service.Constrained))
-	otohttp.Handle(server, "Torture", "Embedding", service.Embedding)
-	otohttp.Handle(server, "Torture", "Enums", service.Enums)
-	otohttp.Handle(server, "Torture", "Foreign", service.Foreign)
-	otohttp.Handle(server, "Torture", "Generics", service.Generics)
-	otohttp.Handle(server, "Torture", "Keywords", service.Keywords)
-	otohttp.Handle(server, "Torture", "Lists", service.Lists)
-	otohttp.Handle(server, "Torture", "Maps", service.Maps)
-	otohttp.Handle(server, "Torture", "Marshallers", service.Marshallers)
-	otohttp.Handle(server, "Torture", "Mutual", service.Mutual)
-	otohttp.Handle(server, "Torture", "Nested", service.Nested)
-	otohttp.Handle(server, "Torture", "Numbers", service.Numbers)
-	otohttp.Handle(server, "Torture", "Omitted", service.Omitted)
-	otohttp.Handle(server, "Torture", "Pointers", service.Pointers)
-	otohttp.Handle(server, "Torture", "Quoted", service.Quoted)
-	otohttp.Handle(server, "Torture", "Same", service.Same)
-	otohttp.Handle(server, "Torture", "Tags", service.Tags)
-	otohttp.Handle(server, "Torture", "Texts", service.Texts)
-	otohttp.Handle(server, "Torture", "Times", service.Times)
-	otohttp.Handle(server, "Torture", "Tree", service.Tree)
+	otohttp.HandleJSON(server, "Torture", "Embedding", nil, nil,
+		service.Embedding)
+	otohttp.HandleJSON(server, "Torture", "Enums", decodeEnums, encodeEnums,
+		service.Enums)
+	otohttp.HandleJSON(server, "Torture", "Foreign", decodeForeign, encodeForeign,
+		service.Foreign)
+	otohttp.HandleJSON(server, "Torture", "Generics", decodeGenerics, encodeGenerics,
+		service.Generics)
+	otohttp.HandleJSON(server, "Torture", "Keywords", decodeKeywords, encodeKeywords,
+		service.Keywords)
+	otohttp.HandleJSON(server, "Torture", "Lists", decodeLists, encodeLists,
+		service.Lists)
+	otohttp.HandleJSON(server, "Torture", "Maps", decodeMaps, encodeMaps,
+		service.Maps)
+	otohttp.HandleJSON(server, "Torture", "Marshallers", decodeMarshallers, encodeMarshallers,
+		service.Marshallers)
+	otohttp.HandleJSON(server, "Torture", "Mutual", decodeChicken, encodeChicken,
+		service.Mutual)
+	otohttp.HandleJSON(server, "Torture", "Nested", decodeNested, encodeNested,
+		service.Nested)
+	otohttp.HandleJSON(server, "Torture", "Numbers", decodeNumbers, encodeNumbers,
+		service.Numbers)
+	otohttp.HandleJSON(server, "Torture", "Omitted", nil, nil,
+		service.Omitted)
+	otohttp.HandleJSON(server, "Torture", "Pointers", decodePointers, encodePointers,
+		service.Pointers)
+	otohttp.HandleJSON(server, "Torture", "Quoted", nil, nil,
+		service.Quoted)
+	otohttp.HandleJSON(server, "Torture", "Same", decodeSame, encodeSame,
+		service.Same)
+	otohttp.HandleJSON(server, "Torture", "Tags", decodeTags, encodeTags,
+		service.Tags)
+	otohttp.HandleJSON(server, "Torture", "Texts", decodeTexts, encodeTexts,
+		service.Texts)
+	otohttp.HandleJSON(server, "Torture", "Times", decodeTimes, encodeTimes,
+		service.Times)
+	otohttp.HandleJSON(server, "Torture", "Tree", decodeNode, encodeNode,
+		service.Tree)
 }
 
 // Any, List, Dict, New, NewTorture and RegisterTorture have names that templates
@@ -898,6 +971,2427 @@ func checkItem(r *Item) (v otohttp.Violations) {
 		}
 	}
 	return v
+}
+
+var anyKeys = []string{"a"}
+
+func decodeAny(d *otojson.Decoder, r *Any) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(anyKeys) {
+		case "a":
+			d.String(&r.A)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var anythingKeys = []string{"any", "interface", "named", "raw", "anys", "byName", "error"}
+
+func decodeAnything(d *otojson.Decoder, r *Anything) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(anythingKeys) {
+		case "any":
+			d.Any(&r.Any)
+		case "interface":
+			d.Any(&r.Interface)
+		case "named":
+			d.Any(&r.Named)
+		case "raw":
+			d.Any(&r.Raw)
+		case "anys":
+			d.Any(&r.Anys)
+		case "byName":
+			d.Any(&r.ByName)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var arrayKeys = []string{"promise"}
+
+func decodeArray(d *otojson.Decoder, r *Array) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(arrayKeys) {
+		case "promise":
+			decodePromise(d, &r.Promise)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var cellKeys = []string{"text"}
+
+func decodeCell(d *otojson.Decoder, r *Cell) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(cellKeys) {
+		case "text":
+			d.String(&r.Text)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var chickenKeys = []string{"name", "eggs", "error"}
+
+func decodeChicken(d *otojson.Decoder, r *Chicken) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(chickenKeys) {
+		case "name":
+			d.String(&r.Name)
+		case "eggs":
+			otojson.DecodeList(d, &r.Eggs, decodeEgg)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var clashesKeys = []string{"error", "any", "optional", "dict", "new", "newX", "register"}
+
+func decodeClashes(d *otojson.Decoder, r *Clashes) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(clashesKeys) {
+		case "error":
+			decodeError(d, &r.Error)
+		case "any":
+			decodeAny(d, &r.Any)
+		case "optional":
+			decodeList(d, &r.Optional)
+		case "dict":
+			decodeDict(d, &r.Dict)
+		case "new":
+			decodeNew(d, &r.New)
+		case "newX":
+			decodeNewTorture(d, &r.NewX)
+		case "register":
+			decodeDefsRegisterTorture(d, &r.Register)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var constrainedKeys = []string{"name", "colour", "count", "ratio", "dice", "tags", "nick", "maybe", "sure", "items", "byName", "next", "key", "low", "error"}
+
+func decodeConstrained(d *otojson.Decoder, r *Constrained) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(constrainedKeys) {
+		case "name":
+			d.String(&r.Name)
+		case "colour":
+			d.String((*string)(&r.Colour))
+		case "count":
+			otojson.DecodeInt(d, &r.Count)
+		case "ratio":
+			d.Float64(&r.Ratio)
+		case "dice":
+			otojson.DecodeInt(d, &r.Dice)
+		case "tags":
+			d.Strings(&r.Tags)
+		case "nick":
+			d.String(&r.Nick)
+		case "maybe":
+			otojson.DecodePointer(d, &r.Maybe, otojson.DecodeInt[int])
+		case "sure":
+			otojson.DecodePointer(d, &r.Sure, (*otojson.Decoder).Bool)
+		case "items":
+			otojson.DecodeList(d, &r.Items, decodeItem)
+		case "byName":
+			otojson.DecodeMap(d, &r.ByName, decodeItem)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, decodeItem)
+		case "key":
+			d.Bytes(&r.Key)
+		case "low":
+			otojson.DecodeInt(d, &r.Bounds.Low)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var dateKeys = []string{"map"}
+
+func decodeDate(d *otojson.Decoder, r *Date) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(dateKeys) {
+		case "map":
+			decodeMap(d, &r.Map)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var dictKeys = []string{"c"}
+
+func decodeDict(d *otojson.Decoder, r *Dict) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(dictKeys) {
+		case "c":
+			d.String(&r.C)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var eggKeys = []string{"mother", "shells"}
+
+func decodeEgg(d *otojson.Decoder, r *Egg) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(eggKeys) {
+		case "mother":
+			otojson.DecodePointer(d, &r.Mother, decodeChicken)
+		case "shells":
+			otojson.DecodeMap(d, &r.Shells, decodeChicken)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var enumsKeys = []string{"colour", "level", "size", "open", "maybe", "colours", "byColour", "unit", "month", "error"}
+
+func decodeEnums(d *otojson.Decoder, r *Enums) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(enumsKeys) {
+		case "colour":
+			d.String((*string)(&r.Colour))
+		case "level":
+			otojson.DecodeInt(d, &r.Level)
+		case "size":
+			otojson.DecodeUint(d, &r.Size)
+		case "open":
+			d.String((*string)(&r.Open))
+		case "maybe":
+			otojson.DecodePointer(d, &r.Maybe, func(d *otojson.Decoder, v *Colour) {
+				d.String((*string)(v))
+			})
+		case "colours":
+			otojson.DecodeList(d, &r.Colours, func(d *otojson.Decoder, v *Colour) {
+				d.String((*string)(v))
+			})
+		case "byColour":
+			otojson.DecodeMap(d, &r.ByColour, func(d *otojson.Decoder, v *[]Level) {
+				otojson.DecodeList(d, v, otojson.DecodeInt[Level])
+			})
+		case "unit":
+			d.String((*string)(&r.Unit))
+		case "month":
+			otojson.DecodeInt(d, &r.Month)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var errorKeys = []string{"message", "object", "error"}
+
+func decodeError(d *otojson.Decoder, r *Error) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(errorKeys) {
+		case "message":
+			d.String(&r.Message)
+		case "object":
+			decodeObject(d, &r.Object)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var foreignKeys = []string{"money", "moneys", "byName", "header", "cookie", "code", "error"}
+
+func decodeForeign(d *otojson.Decoder, r *Foreign) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(foreignKeys) {
+		case "money":
+			d.Any(&r.Money)
+		case "moneys":
+			d.Any(&r.Moneys)
+		case "byName":
+			d.Any(&r.ByName)
+		case "header":
+			d.Any(&r.Header)
+		case "cookie":
+			d.Any(&r.Cookie)
+		case "code":
+			otojson.DecodeInt(d, &r.Code)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func decodeForest(d *otojson.Decoder, r *Forest) {
+	otojson.DecodeList(d, (*[]Forest)(r), decodeForest)
+}
+
+var genericsKeys = []string{"page", "strings", "pages", "pair", "pairs", "alias", "list", "to", "linked", "foreign", "numbers", "byName", "error"}
+
+func decodeGenerics(d *otojson.Decoder, r *Generics) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(genericsKeys) {
+		case "page":
+			decodePageOfTexts(d, &r.Page)
+		case "strings":
+			decodePageOfString(d, &r.Strings)
+		case "pages":
+			decodePageOfPageOfInt(d, &r.Pages)
+		case "pair":
+			decodePairOfStringAndLeg(d, &r.Pair)
+		case "pairs":
+			otojson.DecodeList(d, &r.Pairs, decodePairOfIntAndListOfString)
+		case "alias":
+			decodePageOfTexts(d, &r.Alias)
+		case "list":
+			otojson.DecodeList(d, &r.List, decodeLeg)
+		case "to":
+			decodePairOfStringAndOptionalLeg(d, &r.To)
+		case "linked":
+			decodeLinkedOfLevel(d, &r.Linked)
+		case "foreign":
+			d.Any(&r.Foreign)
+		case "numbers":
+			d.Any(&r.Numbers)
+		case "byName":
+			otojson.DecodeMap(d, &r.ByName, decodePageOfColour)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var itemKeys = []string{"label", "grid"}
+
+func decodeItem(d *otojson.Decoder, r *Item) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(itemKeys) {
+		case "label":
+			d.String(&r.Label)
+		case "grid":
+			otojson.DecodeList(d, &r.Grid, func(d *otojson.Decoder, v *[]Cell) {
+				otojson.DecodeList(d, v, decodeCell)
+			})
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var keywordsKeys = []string{"type", "class", "default", "func", "from", "import", "none", "true", "self", "lambda", "def", "pass", "var", "let", "new", "this", "function", "constructor", "prototype", "async", "await", "yield", "with", "is", "in", "not", "and", "or", "global", "del", "range", "map", "select", "interface", "package", "const", "string", "int", "date", "toString", "hasOwnProperty", "get", "keys", "values", "items", "json", "datetime", "__proto__", "__init__", "error"}
+
+func decodeKeywords(d *otojson.Decoder, r *Keywords) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(keywordsKeys) {
+		case "type":
+			d.String(&r.Type)
+		case "class":
+			d.String(&r.Class)
+		case "default":
+			d.String(&r.Default)
+		case "func":
+			d.String(&r.Func)
+		case "from":
+			d.String(&r.From)
+		case "import":
+			d.String(&r.Import)
+		case "none":
+			d.String(&r.None)
+		case "true":
+			d.String(&r.True)
+		case "self":
+			d.String(&r.Self)
+		case "lambda":
+			d.String(&r.Lambda)
+		case "def":
+			d.String(&r.Def)
+		case "pass":
+			d.String(&r.Pass)
+		case "var":
+			d.String(&r.Var)
+		case "let":
+			d.String(&r.Let)
+		case "new":
+			d.String(&r.New)
+		case "this":
+			d.String(&r.This)
+		case "function":
+			d.String(&r.Function)
+		case "constructor":
+			d.String(&r.Constructor)
+		case "prototype":
+			d.String(&r.Prototype)
+		case "async":
+			d.String(&r.Async)
+		case "await":
+			d.String(&r.Await)
+		case "yield":
+			d.String(&r.Yield)
+		case "with":
+			d.String(&r.With)
+		case "is":
+			d.String(&r.Is)
+		case "in":
+			d.String(&r.In)
+		case "not":
+			d.String(&r.Not)
+		case "and":
+			d.String(&r.And)
+		case "or":
+			d.String(&r.Or)
+		case "global":
+			d.String(&r.Global)
+		case "del":
+			d.String(&r.Del)
+		case "range":
+			d.String(&r.Range)
+		case "map":
+			d.String(&r.Map)
+		case "select":
+			d.String(&r.Select)
+		case "interface":
+			d.String(&r.Interface)
+		case "package":
+			d.String(&r.Package)
+		case "const":
+			d.String(&r.Const)
+		case "string":
+			d.String(&r.String)
+		case "int":
+			d.String(&r.Int)
+		case "date":
+			d.String(&r.Date)
+		case "toString":
+			d.String(&r.ToString)
+		case "hasOwnProperty":
+			d.String(&r.HasOwnProperty)
+		case "get":
+			d.String(&r.Get)
+		case "keys":
+			d.String(&r.Keys)
+		case "values":
+			d.String(&r.Values)
+		case "items":
+			d.String(&r.Items)
+		case "json":
+			d.String(&r.Json)
+		case "datetime":
+			d.String(&r.Datetime)
+		case "__proto__":
+			d.String(&r.Proto)
+		case "__init__":
+			d.String(&r.Init)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var legKeys = []string{"length"}
+
+func decodeLeg(d *otojson.Decoder, r *Leg) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(legKeys) {
+		case "length":
+			d.Float64(&r.Length)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var linkedOfLevelKeys = []string{"value", "next"}
+
+func decodeLinkedOfLevel(d *otojson.Decoder, r *LinkedOfLevel) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(linkedOfLevelKeys) {
+		case "value":
+			otojson.DecodeInt(d, &r.Value)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, decodeLinkedOfLevel)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var listKeys = []string{"b"}
+
+func decodeList(d *otojson.Decoder, r *List) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(listKeys) {
+		case "b":
+			d.String(&r.B)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var listsKeys = []string{"ints", "nested", "deep", "array", "octets", "matrix", "objects", "pointers", "bytes", "numbers", "arrays", "maps", "tree", "error"}
+
+func decodeLists(d *otojson.Decoder, r *Lists) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(listsKeys) {
+		case "ints":
+			otojson.DecodeList(d, &r.Ints, otojson.DecodeInt[int])
+		case "nested":
+			otojson.DecodeList(d, &r.Nested, (*otojson.Decoder).Strings)
+		case "deep":
+			otojson.DecodeList(d, &r.Deep, func(d *otojson.Decoder, v *[][]bool) {
+				otojson.DecodeList(d, v, func(d *otojson.Decoder, v *[]bool) {
+					otojson.DecodeList(d, v, (*otojson.Decoder).Bool)
+				})
+			})
+		case "array":
+			otojson.DecodeArray(d, r.Array[:], otojson.DecodeInt[int])
+		case "octets":
+			otojson.DecodeArray(d, r.Octets[:], otojson.DecodeUint[byte])
+		case "matrix":
+			decodeMatrix(d, &r.Matrix)
+		case "objects":
+			otojson.DecodeList(d, &r.Objects, decodeTexts)
+		case "pointers":
+			otojson.DecodeList(d, &r.Pointers, func(d *otojson.Decoder, v **Texts) {
+				otojson.DecodePointer(d, v, decodeTexts)
+			})
+		case "bytes":
+			otojson.DecodeList(d, &r.Bytes, (*otojson.Decoder).Bytes)
+		case "numbers":
+			otojson.DecodeList(d, &r.Numbers, otojson.DecodeUint[uint16])
+		case "arrays":
+			otojson.DecodeArray(d, r.Arrays[:], func(d *otojson.Decoder, v *[2]Leg) {
+				otojson.DecodeArray(d, v[:], decodeLeg)
+			})
+		case "maps":
+			otojson.DecodeList(d, &r.Maps, func(d *otojson.Decoder, v *map[string]int) {
+				otojson.DecodeMap(d, v, otojson.DecodeInt[int])
+			})
+		case "tree":
+			decodeForest(d, &r.Tree)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var mapKeys = []string{"record"}
+
+func decodeMap(d *otojson.Decoder, r *Map) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(mapKeys) {
+		case "record":
+			d.String(&r.Record)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var mapsKeys = []string{"strings", "named", "colours", "levels", "ints", "int8s", "uint64s", "texts", "times", "objects", "pointers", "lists", "nested", "registry", "error"}
+
+func decodeMaps(d *otojson.Decoder, r *Maps) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(mapsKeys) {
+		case "strings":
+			otojson.DecodeMap(d, &r.Strings, (*otojson.Decoder).String)
+		case "named":
+			otojson.DecodeMap(d, &r.Named, otojson.DecodeInt[int])
+		case "colours":
+			otojson.DecodeMap(d, &r.Colours, (*otojson.Decoder).Bool)
+		case "levels":
+			d.Any(&r.Levels)
+		case "ints":
+			d.Any(&r.Ints)
+		case "int8s":
+			d.Any(&r.Int8s)
+		case "uint64s":
+			d.Any(&r.Uint64s)
+		case "texts":
+			d.Any(&r.Texts)
+		case "times":
+			d.Any(&r.Times)
+		case "objects":
+			otojson.DecodeMap(d, &r.Objects, decodeTexts)
+		case "pointers":
+			otojson.DecodeMap(d, &r.Pointers, func(d *otojson.Decoder, v **Texts) {
+				otojson.DecodePointer(d, v, decodeTexts)
+			})
+		case "lists":
+			otojson.DecodeMap(d, &r.Lists, func(d *otojson.Decoder, v *[]int) {
+				otojson.DecodeList(d, v, otojson.DecodeInt[int])
+			})
+		case "nested":
+			d.Any(&r.Nested)
+		case "registry":
+			decodeRegistry(d, &r.Registry)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var marshallersKeys = []string{"celsius", "celsiuses", "point", "points", "addr", "prefix", "big", "byPoint", "error"}
+
+func decodeMarshallers(d *otojson.Decoder, r *Marshallers) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(marshallersKeys) {
+		case "celsius":
+			d.Any(&r.Celsius)
+		case "celsiuses":
+			d.Any(&r.Celsiuses)
+		case "point":
+			d.Any(&r.Point)
+		case "points":
+			d.Any(&r.Points)
+		case "addr":
+			d.Any(&r.Addr)
+		case "prefix":
+			d.Any(&r.Prefix)
+		case "big":
+			d.Any(&r.Big)
+		case "byPoint":
+			d.Any(&r.ByPoint)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func decodeMatrix(d *otojson.Decoder, r *Matrix) {
+	otojson.DecodeList(d, (*[][]float64)(r), func(d *otojson.Decoder, v *[]float64) {
+		otojson.DecodeList(d, v, (*otojson.Decoder).Float64)
+	})
+}
+
+var moneyKeys = []string{"mine"}
+
+func decodeMoney(d *otojson.Decoder, r *Money) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(moneyKeys) {
+		case "mine":
+			d.String(&r.Mine)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var moreMoneyKeys = []string{"more", "notes", "error"}
+
+func decodeMoreMoney(d *otojson.Decoder, r *MoreMoney) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(moreMoneyKeys) {
+		case "more":
+			otojson.DecodeInt(d, &r.More)
+		case "notes":
+			otojson.DecodeList(d, &r.Notes, decodeNote)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nestedKeys = []string{"point", "points", "maybe", "error"}
+
+func decodeNested(d *otojson.Decoder, r *Nested) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nestedKeys) {
+		case "point":
+			decodeNestedPoint(d, &r.Point)
+		case "points":
+			otojson.DecodeList(d, &r.Points, decodeNestedPoints)
+		case "maybe":
+			otojson.DecodePointer(d, &r.Maybe, decodeNestedMaybe)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nestedMaybeKeys = []string{"deeper"}
+
+func decodeNestedMaybe(d *otojson.Decoder, r *NestedMaybe) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nestedMaybeKeys) {
+		case "deeper":
+			decodeNestedMaybeDeeper(d, &r.Deeper)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nestedMaybeDeeperKeys = []string{"name"}
+
+func decodeNestedMaybeDeeper(d *otojson.Decoder, r *NestedMaybeDeeper) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nestedMaybeDeeperKeys) {
+		case "name":
+			d.String(&r.Name)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nestedPointKeys = []string{"x", "y"}
+
+func decodeNestedPoint(d *otojson.Decoder, r *NestedPoint) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nestedPointKeys) {
+		case "x":
+			otojson.DecodeInt(d, &r.X)
+		case "y":
+			otojson.DecodeInt(d, &r.Y)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nestedPointsKeys = []string{"x", "y"}
+
+func decodeNestedPoints(d *otojson.Decoder, r *NestedPoints) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nestedPointsKeys) {
+		case "x":
+			otojson.DecodeInt(d, &r.X)
+		case "y":
+			otojson.DecodeInt(d, &r.Y)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var newKeys = []string{"d"}
+
+func decodeNew(d *otojson.Decoder, r *New) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(newKeys) {
+		case "d":
+			d.String(&r.D)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var newTortureKeys = []string{"e"}
+
+func decodeNewTorture(d *otojson.Decoder, r *NewTorture) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(newTortureKeys) {
+		case "e":
+			d.String(&r.E)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nodeKeys = []string{"name", "left", "children", "byName", "error"}
+
+func decodeNode(d *otojson.Decoder, r *Node) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nodeKeys) {
+		case "name":
+			d.String(&r.Name)
+		case "left":
+			otojson.DecodePointer(d, &r.Left, decodeNode)
+		case "children":
+			otojson.DecodeList(d, &r.Children, decodeNode)
+		case "byName":
+			otojson.DecodeMap(d, &r.ByName, func(d *otojson.Decoder, v **Node) {
+				otojson.DecodePointer(d, v, decodeNode)
+			})
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var noteKeys = []string{"value"}
+
+func decodeNote(d *otojson.Decoder, r *Note) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(noteKeys) {
+		case "value":
+			otojson.DecodeInt(d, &r.Value)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var numbersKeys = []string{"bool", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32", "uint64", "byte", "rune", "uintptr", "float32", "float64", "exact", "score", "error"}
+
+func decodeNumbers(d *otojson.Decoder, r *Numbers) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(numbersKeys) {
+		case "bool":
+			d.Bool(&r.Bool)
+		case "int":
+			otojson.DecodeInt(d, &r.Int)
+		case "int8":
+			otojson.DecodeInt(d, &r.Int8)
+		case "int16":
+			otojson.DecodeInt(d, &r.Int16)
+		case "int32":
+			otojson.DecodeInt(d, &r.Int32)
+		case "int64":
+			otojson.DecodeInt(d, &r.Int64)
+		case "uint":
+			otojson.DecodeUint(d, &r.Uint)
+		case "uint8":
+			otojson.DecodeUint(d, &r.Uint8)
+		case "uint16":
+			otojson.DecodeUint(d, &r.Uint16)
+		case "uint32":
+			otojson.DecodeUint(d, &r.Uint32)
+		case "uint64":
+			otojson.DecodeUint(d, &r.Uint64)
+		case "byte":
+			otojson.DecodeUint(d, &r.Byte)
+		case "rune":
+			otojson.DecodeInt(d, &r.Rune)
+		case "uintptr":
+			otojson.DecodeUint(d, &r.Uintptr)
+		case "float32":
+			d.Float32(&r.Float32)
+		case "float64":
+			d.Float64(&r.Float64)
+		case "exact":
+			d.Any(&r.Exact)
+		case "score":
+			d.Float64((*float64)(&r.Score))
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var objectKeys = []string{"array"}
+
+func decodeObject(d *otojson.Decoder, r *Object) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(objectKeys) {
+		case "array":
+			decodeArray(d, &r.Array)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfColourKeys = []string{"items", "next"}
+
+func decodePageOfColour(d *otojson.Decoder, r *PageOfColour) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfColourKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, func(d *otojson.Decoder, v *Colour) {
+				d.String((*string)(v))
+			})
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfIntKeys = []string{"items", "next"}
+
+func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfIntKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, otojson.DecodeInt[int])
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfPageOfIntKeys = []string{"items", "next"}
+
+func decodePageOfPageOfInt(d *otojson.Decoder, r *PageOfPageOfInt) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfPageOfIntKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, decodePageOfInt)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfStringKeys = []string{"items", "next"}
+
+func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfStringKeys) {
+		case "items":
+			d.Strings(&r.Items)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfTextsKeys = []string{"items", "next", "error"}
+
+func decodePageOfTexts(d *otojson.Decoder, r *PageOfTexts) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfTextsKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, decodeTexts)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfIntAndListOfStringKeys = []string{"key", "value"}
+
+func decodePairOfIntAndListOfString(d *otojson.Decoder, r *PairOfIntAndListOfString) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfIntAndListOfStringKeys) {
+		case "key":
+			otojson.DecodeInt(d, &r.Key)
+		case "value":
+			d.Strings(&r.Value)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfStringAndLegKeys = []string{"key", "value"}
+
+func decodePairOfStringAndLeg(d *otojson.Decoder, r *PairOfStringAndLeg) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfStringAndLegKeys) {
+		case "key":
+			d.String(&r.Key)
+		case "value":
+			decodeLeg(d, &r.Value)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfStringAndOptionalLegKeys = []string{"key", "value"}
+
+func decodePairOfStringAndOptionalLeg(d *otojson.Decoder, r *PairOfStringAndOptionalLeg) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfStringAndOptionalLegKeys) {
+		case "key":
+			d.String(&r.Key)
+		case "value":
+			otojson.DecodePointer(d, &r.Value, decodeLeg)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pointersKeys = []string{"bool", "int", "text", "object", "list", "map", "twice", "any", "bytes", "optional", "error"}
+
+func decodePointers(d *otojson.Decoder, r *Pointers) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pointersKeys) {
+		case "bool":
+			otojson.DecodePointer(d, &r.Bool, (*otojson.Decoder).Bool)
+		case "int":
+			otojson.DecodePointer(d, &r.Int, otojson.DecodeInt[int64])
+		case "text":
+			otojson.DecodePointer(d, &r.Text, (*otojson.Decoder).String)
+		case "object":
+			otojson.DecodePointer(d, &r.Object, decodeTexts)
+		case "list":
+			otojson.DecodePointer(d, &r.List, func(d *otojson.Decoder, v *[]int) {
+				otojson.DecodeList(d, v, otojson.DecodeInt[int])
+			})
+		case "map":
+			otojson.DecodePointer(d, &r.Map, func(d *otojson.Decoder, v *map[string]int) {
+				otojson.DecodeMap(d, v, otojson.DecodeInt[int])
+			})
+		case "twice":
+			otojson.DecodePointer(d, &r.Twice, func(d *otojson.Decoder, v **int) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[int])
+			})
+		case "any":
+			d.Any(&r.Any)
+		case "bytes":
+			otojson.DecodePointer(d, &r.Bytes, (*otojson.Decoder).Bytes)
+		case "optional":
+			otojson.DecodePointer(d, &r.Optional, decodeTexts)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var promiseKeys = []string{"date"}
+
+func decodePromise(d *otojson.Decoder, r *Promise) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(promiseKeys) {
+		case "date":
+			decodeDate(d, &r.Date)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var defsRegisterTortureKeys = []string{"f"}
+
+func decodeDefsRegisterTorture(d *otojson.Decoder, r *DefsRegisterTorture) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(defsRegisterTortureKeys) {
+		case "f":
+			d.String(&r.F)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func decodeRegistry(d *otojson.Decoder, r *Registry) {
+	otojson.DecodeMap(d, (*map[string]Leg)(r), decodeLeg)
+}
+
+var sameKeys = []string{"own", "ext", "more", "owns", "exts", "mores", "error"}
+
+func decodeSame(d *otojson.Decoder, r *Same) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(sameKeys) {
+		case "own":
+			decodeMoney(d, &r.Own)
+		case "ext":
+			d.Any(&r.Ext)
+		case "more":
+			decodeMoreMoney(d, &r.More)
+		case "owns":
+			otojson.DecodeList(d, &r.Owns, decodeMoney)
+		case "exts":
+			d.Any(&r.Exts)
+		case "mores":
+			otojson.DecodeList(d, &r.Mores, decodeMoreMoney)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var tagsKeys = []string{"another_name", "-", "with space", "$ref", "a.b-c/d", "größe", "1st", "UPPER", "htmlPage", "apiKeyID", "modelID", "überbau", "error"}
+
+func decodeTags(d *otojson.Decoder, r *Tags) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(tagsKeys) {
+		case "another_name":
+			d.String(&r.Renamed)
+		case "-":
+			d.String(&r.Dash)
+		case "with space":
+			d.String(&r.Spaced)
+		case "$ref":
+			d.String(&r.Dollar)
+		case "a.b-c/d":
+			d.String(&r.Dotted)
+		case "größe":
+			d.String(&r.Accented)
+		case "1st":
+			d.String(&r.Digit)
+		case "UPPER":
+			d.String(&r.Upper)
+		case "htmlPage":
+			d.String(&r.HTMLPage)
+		case "apiKeyID":
+			d.String(&r.APIKeyID)
+		case "modelID":
+			d.String(&r.ModelId)
+		case "überbau":
+			d.String(&r.Überbau)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var textsKeys = []string{"text", "name", "bytes", "octet", "error"}
+
+func decodeTexts(d *otojson.Decoder, r *Texts) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(textsKeys) {
+		case "text":
+			d.String(&r.Text)
+		case "name":
+			d.String((*string)(&r.Name))
+		case "bytes":
+			d.Bytes(&r.Bytes)
+		case "octet":
+			d.Bytes((*[]byte)(&r.Octet))
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var timesKeys = []string{"time", "duration", "maybe", "list", "spans", "error"}
+
+func decodeTimes(d *otojson.Decoder, r *Times) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(timesKeys) {
+		case "time":
+			d.Time(&r.Time)
+		case "duration":
+			otojson.DecodeInt(d, &r.Duration)
+		case "maybe":
+			otojson.DecodePointer(d, &r.Maybe, (*otojson.Decoder).Time)
+		case "list":
+			otojson.DecodeList(d, &r.List, (*otojson.Decoder).Time)
+		case "spans":
+			otojson.DecodeMap(d, &r.Spans, otojson.DecodeInt[time.Duration])
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeAny(e *otojson.Encoder, r *Any) {
+	e.Object()
+	e.Key(`"a":`)
+	e.String(r.A)
+	e.EndObject()
+}
+
+func encodeAnything(e *otojson.Encoder, r *Anything) {
+	e.Object()
+	e.Key(`"any":`)
+	e.Any(&r.Any)
+	e.Key(`"interface":`)
+	e.Any(&r.Interface)
+	e.Key(`"named":`)
+	e.Any(&r.Named)
+	e.Key(`"raw":`)
+	e.Any(&r.Raw)
+	e.Key(`"anys":`)
+	e.Any(&r.Anys)
+	e.Key(`"byName":`)
+	e.Any(&r.ByName)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeArray(e *otojson.Encoder, r *Array) {
+	e.Object()
+	e.Key(`"promise":`)
+	encodePromise(e, &r.Promise)
+	e.EndObject()
+}
+
+func encodeCell(e *otojson.Encoder, r *Cell) {
+	e.Object()
+	e.Key(`"text":`)
+	e.String(r.Text)
+	e.EndObject()
+}
+
+func encodeChicken(e *otojson.Encoder, r *Chicken) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.Key(`"eggs":`)
+	if e.List(r.Eggs != nil) {
+		for i := range r.Eggs {
+			e.Item()
+			encodeEgg(e, &r.Eggs[i])
+		}
+		e.EndList()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeClashes(e *otojson.Encoder, r *Clashes) {
+	e.Object()
+	e.Key(`"error":`)
+	encodeError(e, &r.Error)
+	e.Key(`"any":`)
+	encodeAny(e, &r.Any)
+	e.Key(`"optional":`)
+	encodeList(e, &r.Optional)
+	e.Key(`"dict":`)
+	encodeDict(e, &r.Dict)
+	e.Key(`"new":`)
+	encodeNew(e, &r.New)
+	e.Key(`"newX":`)
+	encodeNewTorture(e, &r.NewX)
+	e.Key(`"register":`)
+	encodeDefsRegisterTorture(e, &r.Register)
+	e.EndObject()
+}
+
+func encodeConstrained(e *otojson.Encoder, r *Constrained) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.Key(`"colour":`)
+	e.String(string(r.Colour))
+	e.Key(`"count":`)
+	otojson.EncodeInt(e, r.Count)
+	e.Key(`"ratio":`)
+	e.Float64(r.Ratio)
+	e.Key(`"dice":`)
+	otojson.EncodeInt(e, r.Dice)
+	e.Key(`"tags":`)
+	e.Strings(r.Tags)
+	if r.Nick != "" {
+		e.Key(`"nick":`)
+		e.String(r.Nick)
+	}
+	e.Key(`"maybe":`)
+	if e.Pointer(r.Maybe != nil) {
+		otojson.EncodeInt(e, *r.Maybe)
+		e.EndPointer()
+	}
+	e.Key(`"sure":`)
+	if e.Pointer(r.Sure != nil) {
+		e.Bool(*r.Sure)
+		e.EndPointer()
+	}
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			encodeItem(e, &r.Items[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"byName":`)
+	if e.Map(r.ByName != nil) {
+		for _, key := range otojson.Keys(r.ByName) {
+			value := r.ByName[key]
+			e.MapKey(string(key))
+			encodeItem(e, &value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"next":`)
+	if e.Pointer(r.Next != nil) {
+		encodeItem(e, r.Next)
+		e.EndPointer()
+	}
+	e.Key(`"key":`)
+	e.Bytes(r.Key)
+	e.Key(`"low":`)
+	otojson.EncodeInt(e, r.Bounds.Low)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeDate(e *otojson.Encoder, r *Date) {
+	e.Object()
+	e.Key(`"map":`)
+	encodeMap(e, &r.Map)
+	e.EndObject()
+}
+
+func encodeDict(e *otojson.Encoder, r *Dict) {
+	e.Object()
+	e.Key(`"c":`)
+	e.String(r.C)
+	e.EndObject()
+}
+
+func encodeEgg(e *otojson.Encoder, r *Egg) {
+	e.Object()
+	e.Key(`"mother":`)
+	if e.Pointer(r.Mother != nil) {
+		encodeChicken(e, r.Mother)
+		e.EndPointer()
+	}
+	e.Key(`"shells":`)
+	if e.Map(r.Shells != nil) {
+		for _, key := range otojson.Keys(r.Shells) {
+			value := r.Shells[key]
+			e.MapKey(string(key))
+			encodeChicken(e, &value)
+		}
+		e.EndMap()
+	}
+	e.EndObject()
+}
+
+func encodeEnums(e *otojson.Encoder, r *Enums) {
+	e.Object()
+	e.Key(`"colour":`)
+	e.String(string(r.Colour))
+	e.Key(`"level":`)
+	otojson.EncodeInt(e, r.Level)
+	e.Key(`"size":`)
+	otojson.EncodeUint(e, r.Size)
+	e.Key(`"open":`)
+	e.String(string(r.Open))
+	e.Key(`"maybe":`)
+	if e.Pointer(r.Maybe != nil) {
+		e.String(string(*r.Maybe))
+		e.EndPointer()
+	}
+	e.Key(`"colours":`)
+	if e.List(r.Colours != nil) {
+		for i := range r.Colours {
+			e.Item()
+			e.String(string(r.Colours[i]))
+		}
+		e.EndList()
+	}
+	e.Key(`"byColour":`)
+	if e.Map(r.ByColour != nil) {
+		for _, key := range otojson.Keys(r.ByColour) {
+			value := r.ByColour[key]
+			e.MapKey(string(key))
+			if e.List(value != nil) {
+				for i2 := range value {
+					e.Item()
+					otojson.EncodeInt(e, value[i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndMap()
+	}
+	e.Key(`"unit":`)
+	e.String(string(r.Unit))
+	e.Key(`"month":`)
+	otojson.EncodeInt(e, r.Month)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeError(e *otojson.Encoder, r *Error) {
+	e.Object()
+	e.Key(`"message":`)
+	e.String(r.Message)
+	e.Key(`"object":`)
+	encodeObject(e, &r.Object)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeForeign(e *otojson.Encoder, r *Foreign) {
+	e.Object()
+	e.Key(`"money":`)
+	e.Any(&r.Money)
+	e.Key(`"moneys":`)
+	e.Any(&r.Moneys)
+	e.Key(`"byName":`)
+	e.Any(&r.ByName)
+	e.Key(`"header":`)
+	e.Any(&r.Header)
+	e.Key(`"cookie":`)
+	e.Any(&r.Cookie)
+	e.Key(`"code":`)
+	otojson.EncodeInt(e, r.Code)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeForest(e *otojson.Encoder, r *Forest) {
+	if e.List((*r) != nil) {
+		for i := range *r {
+			e.Item()
+			encodeForest(e, &(*r)[i])
+		}
+		e.EndList()
+	}
+}
+
+func encodeGenerics(e *otojson.Encoder, r *Generics) {
+	e.Object()
+	e.Key(`"page":`)
+	encodePageOfTexts(e, &r.Page)
+	e.Key(`"strings":`)
+	encodePageOfString(e, &r.Strings)
+	e.Key(`"pages":`)
+	encodePageOfPageOfInt(e, &r.Pages)
+	e.Key(`"pair":`)
+	encodePairOfStringAndLeg(e, &r.Pair)
+	e.Key(`"pairs":`)
+	if e.List(r.Pairs != nil) {
+		for i := range r.Pairs {
+			e.Item()
+			encodePairOfIntAndListOfString(e, &r.Pairs[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"alias":`)
+	encodePageOfTexts(e, &r.Alias)
+	e.Key(`"list":`)
+	if e.List(r.List != nil) {
+		for i := range r.List {
+			e.Item()
+			encodeLeg(e, &r.List[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"to":`)
+	encodePairOfStringAndOptionalLeg(e, &r.To)
+	e.Key(`"linked":`)
+	encodeLinkedOfLevel(e, &r.Linked)
+	e.Key(`"foreign":`)
+	e.Any(&r.Foreign)
+	e.Key(`"numbers":`)
+	e.Any(&r.Numbers)
+	e.Key(`"byName":`)
+	if e.Map(r.ByName != nil) {
+		for _, key := range otojson.Keys(r.ByName) {
+			value := r.ByName[key]
+			e.MapKey(string(key))
+			encodePageOfColour(e, &value)
+		}
+		e.EndMap()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeItem(e *otojson.Encoder, r *Item) {
+	e.Object()
+	e.Key(`"label":`)
+	e.String(r.Label)
+	e.Key(`"grid":`)
+	if e.List(r.Grid != nil) {
+		for i := range r.Grid {
+			e.Item()
+			if e.List(r.Grid[i] != nil) {
+				for i2 := range r.Grid[i] {
+					e.Item()
+					encodeCell(e, &r.Grid[i][i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndList()
+	}
+	e.EndObject()
+}
+
+func encodeKeywords(e *otojson.Encoder, r *Keywords) {
+	e.Object()
+	e.Key(`"type":`)
+	e.String(r.Type)
+	e.Key(`"class":`)
+	e.String(r.Class)
+	e.Key(`"default":`)
+	e.String(r.Default)
+	e.Key(`"func":`)
+	e.String(r.Func)
+	e.Key(`"from":`)
+	e.String(r.From)
+	e.Key(`"import":`)
+	e.String(r.Import)
+	e.Key(`"none":`)
+	e.String(r.None)
+	e.Key(`"true":`)
+	e.String(r.True)
+	e.Key(`"self":`)
+	e.String(r.Self)
+	e.Key(`"lambda":`)
+	e.String(r.Lambda)
+	e.Key(`"def":`)
+	e.String(r.Def)
+	e.Key(`"pass":`)
+	e.String(r.Pass)
+	e.Key(`"var":`)
+	e.String(r.Var)
+	e.Key(`"let":`)
+	e.String(r.Let)
+	e.Key(`"new":`)
+	e.String(r.New)
+	e.Key(`"this":`)
+	e.String(r.This)
+	e.Key(`"function":`)
+	e.String(r.Function)
+	e.Key(`"constructor":`)
+	e.String(r.Constructor)
+	e.Key(`"prototype":`)
+	e.String(r.Prototype)
+	e.Key(`"async":`)
+	e.String(r.Async)
+	e.Key(`"await":`)
+	e.String(r.Await)
+	e.Key(`"yield":`)
+	e.String(r.Yield)
+	e.Key(`"with":`)
+	e.String(r.With)
+	e.Key(`"is":`)
+	e.String(r.Is)
+	e.Key(`"in":`)
+	e.String(r.In)
+	e.Key(`"not":`)
+	e.String(r.Not)
+	e.Key(`"and":`)
+	e.String(r.And)
+	e.Key(`"or":`)
+	e.String(r.Or)
+	e.Key(`"global":`)
+	e.String(r.Global)
+	e.Key(`"del":`)
+	e.String(r.Del)
+	e.Key(`"range":`)
+	e.String(r.Range)
+	e.Key(`"map":`)
+	e.String(r.Map)
+	e.Key(`"select":`)
+	e.String(r.Select)
+	e.Key(`"interface":`)
+	e.String(r.Interface)
+	e.Key(`"package":`)
+	e.String(r.Package)
+	e.Key(`"const":`)
+	e.String(r.Const)
+	e.Key(`"string":`)
+	e.String(r.String)
+	e.Key(`"int":`)
+	e.String(r.Int)
+	e.Key(`"date":`)
+	e.String(r.Date)
+	e.Key(`"toString":`)
+	e.String(r.ToString)
+	e.Key(`"hasOwnProperty":`)
+	e.String(r.HasOwnProperty)
+	e.Key(`"get":`)
+	e.String(r.Get)
+	e.Key(`"keys":`)
+	e.String(r.Keys)
+	e.Key(`"values":`)
+	e.String(r.Values)
+	e.Key(`"items":`)
+	e.String(r.Items)
+	e.Key(`"json":`)
+	e.String(r.Json)
+	e.Key(`"datetime":`)
+	e.String(r.Datetime)
+	e.Key(`"__proto__":`)
+	e.String(r.Proto)
+	e.Key(`"__init__":`)
+	e.String(r.Init)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeLeg(e *otojson.Encoder, r *Leg) {
+	e.Object()
+	e.Key(`"length":`)
+	e.Float64(r.Length)
+	e.EndObject()
+}
+
+func encodeLinkedOfLevel(e *otojson.Encoder, r *LinkedOfLevel) {
+	e.Object()
+	e.Key(`"value":`)
+	otojson.EncodeInt(e, r.Value)
+	e.Key(`"next":`)
+	if e.Pointer(r.Next != nil) {
+		encodeLinkedOfLevel(e, r.Next)
+		e.EndPointer()
+	}
+	e.EndObject()
+}
+
+func encodeList(e *otojson.Encoder, r *List) {
+	e.Object()
+	e.Key(`"b":`)
+	e.String(r.B)
+	e.EndObject()
+}
+
+func encodeLists(e *otojson.Encoder, r *Lists) {
+	e.Object()
+	e.Key(`"ints":`)
+	if e.List(r.Ints != nil) {
+		for i := range r.Ints {
+			e.Item()
+			otojson.EncodeInt(e, r.Ints[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"nested":`)
+	if e.List(r.Nested != nil) {
+		for i := range r.Nested {
+			e.Item()
+			e.Strings(r.Nested[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"deep":`)
+	if e.List(r.Deep != nil) {
+		for i := range r.Deep {
+			e.Item()
+			if e.List(r.Deep[i] != nil) {
+				for i2 := range r.Deep[i] {
+					e.Item()
+					if e.List(r.Deep[i][i2] != nil) {
+						for i3 := range r.Deep[i][i2] {
+							e.Item()
+							e.Bool(r.Deep[i][i2][i3])
+						}
+						e.EndList()
+					}
+				}
+				e.EndList()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"array":`)
+	if e.List(true) {
+		for i := range r.Array {
+			e.Item()
+			otojson.EncodeInt(e, r.Array[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"octets":`)
+	if e.List(true) {
+		for i := range r.Octets {
+			e.Item()
+			otojson.EncodeUint(e, r.Octets[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"matrix":`)
+	encodeMatrix(e, &r.Matrix)
+	e.Key(`"objects":`)
+	if e.List(r.Objects != nil) {
+		for i := range r.Objects {
+			e.Item()
+			encodeTexts(e, &r.Objects[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"pointers":`)
+	if e.List(r.Pointers != nil) {
+		for i := range r.Pointers {
+			e.Item()
+			if e.Pointer(r.Pointers[i] != nil) {
+				encodeTexts(e, r.Pointers[i])
+				e.EndPointer()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"bytes":`)
+	if e.List(r.Bytes != nil) {
+		for i := range r.Bytes {
+			e.Item()
+			e.Bytes(r.Bytes[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"numbers":`)
+	if e.List(r.Numbers != nil) {
+		for i := range r.Numbers {
+			e.Item()
+			otojson.EncodeUint(e, r.Numbers[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"arrays":`)
+	if e.List(true) {
+		for i := range r.Arrays {
+			e.Item()
+			if e.List(true) {
+				for i2 := range r.Arrays[i] {
+					e.Item()
+					encodeLeg(e, &r.Arrays[i][i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"maps":`)
+	if e.List(r.Maps != nil) {
+		for i := range r.Maps {
+			e.Item()
+			if e.Map(r.Maps[i] != nil) {
+				for _, key2 := range otojson.Keys(r.Maps[i]) {
+					value2 := r.Maps[i][key2]
+					e.MapKey(string(key2))
+					otojson.EncodeInt(e, value2)
+				}
+				e.EndMap()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"tree":`)
+	encodeForest(e, &r.Tree)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeMap(e *otojson.Encoder, r *Map) {
+	e.Object()
+	e.Key(`"record":`)
+	e.String(r.Record)
+	e.EndObject()
+}
+
+func encodeMaps(e *otojson.Encoder, r *Maps) {
+	e.Object()
+	e.Key(`"strings":`)
+	if e.Map(r.Strings != nil) {
+		for _, key := range otojson.Keys(r.Strings) {
+			value := r.Strings[key]
+			e.MapKey(string(key))
+			e.String(value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"named":`)
+	if e.Map(r.Named != nil) {
+		for _, key := range otojson.Keys(r.Named) {
+			value := r.Named[key]
+			e.MapKey(string(key))
+			otojson.EncodeInt(e, value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"colours":`)
+	if e.Map(r.Colours != nil) {
+		for _, key := range otojson.Keys(r.Colours) {
+			value := r.Colours[key]
+			e.MapKey(string(key))
+			e.Bool(value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"levels":`)
+	e.Any(&r.Levels)
+	e.Key(`"ints":`)
+	e.Any(&r.Ints)
+	e.Key(`"int8s":`)
+	e.Any(&r.Int8s)
+	e.Key(`"uint64s":`)
+	e.Any(&r.Uint64s)
+	e.Key(`"texts":`)
+	e.Any(&r.Texts)
+	e.Key(`"times":`)
+	e.Any(&r.Times)
+	e.Key(`"objects":`)
+	if e.Map(r.Objects != nil) {
+		for _, key := range otojson.Keys(r.Objects) {
+			value := r.Objects[key]
+			e.MapKey(string(key))
+			encodeTexts(e, &value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"pointers":`)
+	if e.Map(r.Pointers != nil) {
+		for _, key := range otojson.Keys(r.Pointers) {
+			value := r.Pointers[key]
+			e.MapKey(string(key))
+			if e.Pointer(value != nil) {
+				encodeTexts(e, value)
+				e.EndPointer()
+			}
+		}
+		e.EndMap()
+	}
+	e.Key(`"lists":`)
+	if e.Map(r.Lists != nil) {
+		for _, key := range otojson.Keys(r.Lists) {
+			value := r.Lists[key]
+			e.MapKey(string(key))
+			if e.List(value != nil) {
+				for i2 := range value {
+					e.Item()
+					otojson.EncodeInt(e, value[i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndMap()
+	}
+	e.Key(`"nested":`)
+	e.Any(&r.Nested)
+	e.Key(`"registry":`)
+	encodeRegistry(e, &r.Registry)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeMarshallers(e *otojson.Encoder, r *Marshallers) {
+	e.Object()
+	e.Key(`"celsius":`)
+	e.Any(&r.Celsius)
+	e.Key(`"celsiuses":`)
+	e.Any(&r.Celsiuses)
+	e.Key(`"point":`)
+	e.Any(&r.Point)
+	e.Key(`"points":`)
+	e.Any(&r.Points)
+	e.Key(`"addr":`)
+	e.Any(&r.Addr)
+	e.Key(`"prefix":`)
+	e.Any(&r.Prefix)
+	e.Key(`"big":`)
+	e.Any(&r.Big)
+	e.Key(`"byPoint":`)
+	e.Any(&r.ByPoint)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeMatrix(e *otojson.Encoder, r *Matrix) {
+	if e.List((*r) != nil) {
+		for i := range *r {
+			e.Item()
+			if e.List((*r)[i] != nil) {
+				for i2 := range (*r)[i] {
+					e.Item()
+					e.Float64((*r)[i][i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndList()
+	}
+}
+
+func encodeMoney(e *otojson.Encoder, r *Money) {
+	e.Object()
+	e.Key(`"mine":`)
+	e.String(r.Mine)
+	e.EndObject()
+}
+
+func encodeMoreMoney(e *otojson.Encoder, r *MoreMoney) {
+	e.Object()
+	e.Key(`"more":`)
+	otojson.EncodeInt(e, r.More)
+	e.Key(`"notes":`)
+	if e.List(r.Notes != nil) {
+		for i := range r.Notes {
+			e.Item()
+			encodeNote(e, &r.Notes[i])
+		}
+		e.EndList()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeNested(e *otojson.Encoder, r *Nested) {
+	e.Object()
+	e.Key(`"point":`)
+	encodeNestedPoint(e, &r.Point)
+	e.Key(`"points":`)
+	if e.List(r.Points != nil) {
+		for i := range r.Points {
+			e.Item()
+			encodeNestedPoints(e, &r.Points[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"maybe":`)
+	if e.Pointer(r.Maybe != nil) {
+		encodeNestedMaybe(e, r.Maybe)
+		e.EndPointer()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeNestedMaybe(e *otojson.Encoder, r *NestedMaybe) {
+	e.Object()
+	e.Key(`"deeper":`)
+	encodeNestedMaybeDeeper(e, &r.Deeper)
+	e.EndObject()
+}
+
+func encodeNestedMaybeDeeper(e *otojson.Encoder, r *NestedMaybeDeeper) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.EndObject()
+}
+
+func encodeNestedPoint(e *otojson.Encoder, r *NestedPoint) {
+	e.Object()
+	e.Key(`"x":`)
+	otojson.EncodeInt(e, r.X)
+	if r.Y != 0 {
+		e.Key(`"y":`)
+		otojson.EncodeInt(e, r.Y)
+	}
+	e.EndObject()
+}
+
+func encodeNestedPoints(e *otojson.Encoder, r *NestedPoints) {
+	e.Object()
+	e.Key(`"x":`)
+	otojson.EncodeInt(e, r.X)
+	e.Key(`"y":`)
+	otojson.EncodeInt(e, r.Y)
+	e.EndObject()
+}
+
+func encodeNew(e *otojson.Encoder, r *New) {
+	e.Object()
+	e.Key(`"d":`)
+	e.String(r.D)
+	e.EndObject()
+}
+
+func encodeNewTorture(e *otojson.Encoder, r *NewTorture) {
+	e.Object()
+	e.Key(`"e":`)
+	e.String(r.E)
+	e.EndObject()
+}
+
+func encodeNode(e *otojson.Encoder, r *Node) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.Key(`"left":`)
+	if e.Pointer(r.Left != nil) {
+		encodeNode(e, r.Left)
+		e.EndPointer()
+	}
+	e.Key(`"children":`)
+	if e.List(r.Children != nil) {
+		for i := range r.Children {
+			e.Item()
+			encodeNode(e, &r.Children[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"byName":`)
+	if e.Map(r.ByName != nil) {
+		for _, key := range otojson.Keys(r.ByName) {
+			value := r.ByName[key]
+			e.MapKey(string(key))
+			if e.Pointer(value != nil) {
+				encodeNode(e, value)
+				e.EndPointer()
+			}
+		}
+		e.EndMap()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeNote(e *otojson.Encoder, r *Note) {
+	e.Object()
+	e.Key(`"value":`)
+	otojson.EncodeInt(e, r.Value)
+	e.EndObject()
+}
+
+func encodeNumbers(e *otojson.Encoder, r *Numbers) {
+	e.Object()
+	e.Key(`"bool":`)
+	e.Bool(r.Bool)
+	e.Key(`"int":`)
+	otojson.EncodeInt(e, r.Int)
+	e.Key(`"int8":`)
+	otojson.EncodeInt(e, r.Int8)
+	e.Key(`"int16":`)
+	otojson.EncodeInt(e, r.Int16)
+	e.Key(`"int32":`)
+	otojson.EncodeInt(e, r.Int32)
+	e.Key(`"int64":`)
+	otojson.EncodeInt(e, r.Int64)
+	e.Key(`"uint":`)
+	otojson.EncodeUint(e, r.Uint)
+	e.Key(`"uint8":`)
+	otojson.EncodeUint(e, r.Uint8)
+	e.Key(`"uint16":`)
+	otojson.EncodeUint(e, r.Uint16)
+	e.Key(`"uint32":`)
+	otojson.EncodeUint(e, r.Uint32)
+	e.Key(`"uint64":`)
+	otojson.EncodeUint(e, r.Uint64)
+	e.Key(`"byte":`)
+	otojson.EncodeUint(e, r.Byte)
+	e.Key(`"rune":`)
+	otojson.EncodeInt(e, r.Rune)
+	e.Key(`"uintptr":`)
+	otojson.EncodeUint(e, r.Uintptr)
+	e.Key(`"float32":`)
+	e.Float32(r.Float32)
+	e.Key(`"float64":`)
+	e.Float64(r.Float64)
+	e.Key(`"exact":`)
+	e.Any(&r.Exact)
+	e.Key(`"score":`)
+	e.Float64(float64(r.Score))
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeObject(e *otojson.Encoder, r *Object) {
+	e.Object()
+	e.Key(`"array":`)
+	encodeArray(e, &r.Array)
+	e.EndObject()
+}
+
+func encodePageOfColour(e *otojson.Encoder, r *PageOfColour) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			e.String(string(r.Items[i]))
+		}
+		e.EndList()
+	}
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	e.EndObject()
+}
+
+func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			otojson.EncodeInt(e, r.Items[i])
+		}
+		e.EndList()
+	}
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	e.EndObject()
+}
+
+func encodePageOfPageOfInt(e *otojson.Encoder, r *PageOfPageOfInt) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			encodePageOfInt(e, &r.Items[i])
+		}
+		e.EndList()
+	}
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	e.EndObject()
+}
+
+func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
+	e.Object()
+	e.Key(`"items":`)
+	e.Strings(r.Items)
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	e.EndObject()
+}
+
+func encodePageOfTexts(e *otojson.Encoder, r *PageOfTexts) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			encodeTexts(e, &r.Items[i])
+		}
+		e.EndList()
+	}
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodePairOfIntAndListOfString(e *otojson.Encoder, r *PairOfIntAndListOfString) {
+	e.Object()
+	e.Key(`"key":`)
+	otojson.EncodeInt(e, r.Key)
+	e.Key(`"value":`)
+	e.Strings(r.Value)
+	e.EndObject()
+}
+
+func encodePairOfStringAndLeg(e *otojson.Encoder, r *PairOfStringAndLeg) {
+	e.Object()
+	e.Key(`"key":`)
+	e.String(r.Key)
+	e.Key(`"value":`)
+	encodeLeg(e, &r.Value)
+	e.EndObject()
+}
+
+func encodePairOfStringAndOptionalLeg(e *otojson.Encoder, r *PairOfStringAndOptionalLeg) {
+	e.Object()
+	e.Key(`"key":`)
+	e.String(r.Key)
+	e.Key(`"value":`)
+	if e.Pointer(r.Value != nil) {
+		encodeLeg(e, r.Value)
+		e.EndPointer()
+	}
+	e.EndObject()
+}
+
+func encodePointers(e *otojson.Encoder, r *Pointers) {
+	e.Object()
+	e.Key(`"bool":`)
+	if e.Pointer(r.Bool != nil) {
+		e.Bool(*r.Bool)
+		e.EndPointer()
+	}
+	e.Key(`"int":`)
+	if e.Pointer(r.Int != nil) {
+		otojson.EncodeInt(e, *r.Int)
+		e.EndPointer()
+	}
+	e.Key(`"text":`)
+	if e.Pointer(r.Text != nil) {
+		e.String(*r.Text)
+		e.EndPointer()
+	}
+	e.Key(`"object":`)
+	if e.Pointer(r.Object != nil) {
+		encodeTexts(e, r.Object)
+		e.EndPointer()
+	}
+	e.Key(`"list":`)
+	if e.Pointer(r.List != nil) {
+		if e.List((*r.List) != nil) {
+			for i := range *r.List {
+				e.Item()
+				otojson.EncodeInt(e, (*r.List)[i])
+			}
+			e.EndList()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"map":`)
+	if e.Pointer(r.Map != nil) {
+		if e.Map((*r.Map) != nil) {
+			for _, key := range otojson.Keys(*r.Map) {
+				value := (*r.Map)[key]
+				e.MapKey(string(key))
+				otojson.EncodeInt(e, value)
+			}
+			e.EndMap()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"twice":`)
+	if e.Pointer(r.Twice != nil) {
+		if e.Pointer((*r.Twice) != nil) {
+			otojson.EncodeInt(e, *(*r.Twice))
+			e.EndPointer()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"any":`)
+	e.Any(&r.Any)
+	e.Key(`"bytes":`)
+	if e.Pointer(r.Bytes != nil) {
+		e.Bytes(*r.Bytes)
+		e.EndPointer()
+	}
+	e.Key(`"optional":`)
+	if e.Pointer(r.Optional != nil) {
+		encodeTexts(e, r.Optional)
+		e.EndPointer()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodePromise(e *otojson.Encoder, r *Promise) {
+	e.Object()
+	e.Key(`"date":`)
+	encodeDate(e, &r.Date)
+	e.EndObject()
+}
+
+func encodeDefsRegisterTorture(e *otojson.Encoder, r *DefsRegisterTorture) {
+	e.Object()
+	e.Key(`"f":`)
+	e.String(r.F)
+	e.EndObject()
+}
+
+func encodeRegistry(e *otojson.Encoder, r *Registry) {
+	if e.Map((*r) != nil) {
+		for _, key := range otojson.Keys(*r) {
+			value := (*r)[key]
+			e.MapKey(string(key))
+			encodeLeg(e, &value)
+		}
+		e.EndMap()
+	}
+}
+
+func encodeSame(e *otojson.Encoder, r *Same) {
+	e.Object()
+	e.Key(`"own":`)
+	encodeMoney(e, &r.Own)
+	e.Key(`"ext":`)
+	e.Any(&r.Ext)
+	e.Key(`"more":`)
+	encodeMoreMoney(e, &r.More)
+	e.Key(`"owns":`)
+	if e.List(r.Owns != nil) {
+		for i := range r.Owns {
+			e.Item()
+			encodeMoney(e, &r.Owns[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"exts":`)
+	e.Any(&r.Exts)
+	e.Key(`"mores":`)
+	if e.List(r.Mores != nil) {
+		for i := range r.Mores {
+			e.Item()
+			encodeMoreMoney(e, &r.Mores[i])
+		}
+		e.EndList()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeTags(e *otojson.Encoder, r *Tags) {
+	e.Object()
+	e.Key(`"another_name":`)
+	e.String(r.Renamed)
+	e.Key(`"-":`)
+	e.String(r.Dash)
+	e.Key(`"with space":`)
+	e.String(r.Spaced)
+	e.Key(`"$ref":`)
+	e.String(r.Dollar)
+	e.Key(`"a.b-c/d":`)
+	e.String(r.Dotted)
+	e.Key(`"größe":`)
+	e.String(r.Accented)
+	e.Key(`"1st":`)
+	e.String(r.Digit)
+	e.Key(`"UPPER":`)
+	e.String(r.Upper)
+	e.Key(`"htmlPage":`)
+	e.String(r.HTMLPage)
+	e.Key(`"apiKeyID":`)
+	e.String(r.APIKeyID)
+	e.Key(`"modelID":`)
+	e.String(r.ModelId)
+	e.Key(`"überbau":`)
+	e.String(r.Überbau)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeTexts(e *otojson.Encoder, r *Texts) {
+	e.Object()
+	e.Key(`"text":`)
+	e.String(r.Text)
+	e.Key(`"name":`)
+	e.String(string(r.Name))
+	e.Key(`"bytes":`)
+	e.Bytes(r.Bytes)
+	e.Key(`"octet":`)
+	e.Bytes(r.Octet)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeTimes(e *otojson.Encoder, r *Times) {
+	e.Object()
+	e.Key(`"time":`)
+	e.Time(r.Time)
+	e.Key(`"duration":`)
+	otojson.EncodeInt(e, r.Duration)
+	e.Key(`"maybe":`)
+	if e.Pointer(r.Maybe != nil) {
+		e.Time(*r.Maybe)
+		e.EndPointer()
+	}
+	e.Key(`"list":`)
+	if e.List(r.List != nil) {
+		for i := range r.List {
+			e.Item()
+			e.Time(r.List[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"spans":`)
+	if e.Map(r.Spans != nil) {
+		for _, key := range otojson.Keys(r.Spans) {
+			value := r.Spans[key]
+			e.MapKey(string(key))
+			otojson.EncodeInt(e, value)
+		}
+		e.EndMap()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
 }
 
 var (

@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -16,7 +17,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeOrder, encodeOrder,
+		service.Echo)
 }
 
 type Order struct {
@@ -71,4 +73,230 @@ type PageOfString struct {
 type PageOfStringMeta struct {
 	First string `json:"first"`
 	Last  string `json:"last"`
+}
+
+var orderKeys = []string{"address", "lines", "byName", "texts", "counts", "error"}
+
+func decodeOrder(d *otojson.Decoder, r *Order) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(orderKeys) {
+		case "address":
+			decodeOrderAddress(d, &r.Address)
+		case "lines":
+			otojson.DecodeList(d, &r.Lines, decodeOrderLines2)
+		case "byName":
+			otojson.DecodeMap(d, &r.ByName, decodeOrderByName)
+		case "texts":
+			decodePageOfString(d, &r.Texts)
+		case "counts":
+			decodePageOfInt(d, &r.Counts)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var orderAddressKeys = []string{"street", "geo"}
+
+func decodeOrderAddress(d *otojson.Decoder, r *OrderAddress) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(orderAddressKeys) {
+		case "street":
+			d.String(&r.Street)
+		case "geo":
+			otojson.DecodePointer(d, &r.Geo, decodeOrderAddressGeo)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var orderAddressGeoKeys = []string{"lat", "long"}
+
+func decodeOrderAddressGeo(d *otojson.Decoder, r *OrderAddressGeo) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(orderAddressGeoKeys) {
+		case "lat":
+			d.Float64(&r.Lat)
+		case "long":
+			d.Float64(&r.Long)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func decodeOrderByName(d *otojson.Decoder, r *OrderByName) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		d.Key(nil)
+		d.Skip()
+	}
+}
+
+var orderLines2Keys = []string{"count"}
+
+func decodeOrderLines2(d *otojson.Decoder, r *OrderLines2) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(orderLines2Keys) {
+		case "count":
+			otojson.DecodeInt(d, &r.Count)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfIntKeys = []string{"meta"}
+
+func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfIntKeys) {
+		case "meta":
+			decodePageOfIntMeta(d, &r.Meta)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfIntMetaKeys = []string{"first", "last"}
+
+func decodePageOfIntMeta(d *otojson.Decoder, r *PageOfIntMeta) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfIntMetaKeys) {
+		case "first":
+			otojson.DecodeInt(d, &r.First)
+		case "last":
+			otojson.DecodeInt(d, &r.Last)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfStringKeys = []string{"meta"}
+
+func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfStringKeys) {
+		case "meta":
+			decodePageOfStringMeta(d, &r.Meta)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfStringMetaKeys = []string{"first", "last"}
+
+func decodePageOfStringMeta(d *otojson.Decoder, r *PageOfStringMeta) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfStringMetaKeys) {
+		case "first":
+			d.String(&r.First)
+		case "last":
+			d.String(&r.Last)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeOrder(e *otojson.Encoder, r *Order) {
+	e.Object()
+	e.Key(`"address":`)
+	encodeOrderAddress(e, &r.Address)
+	e.Key(`"lines":`)
+	if e.List(r.Lines != nil) {
+		for i := range r.Lines {
+			e.Item()
+			encodeOrderLines2(e, &r.Lines[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"byName":`)
+	if e.Map(r.ByName != nil) {
+		for _, key := range otojson.Keys(r.ByName) {
+			value := r.ByName[key]
+			e.MapKey(string(key))
+			encodeOrderByName(e, &value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"texts":`)
+	encodePageOfString(e, &r.Texts)
+	e.Key(`"counts":`)
+	encodePageOfInt(e, &r.Counts)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeOrderAddress(e *otojson.Encoder, r *OrderAddress) {
+	e.Object()
+	e.Key(`"street":`)
+	e.String(r.Street)
+	e.Key(`"geo":`)
+	if e.Pointer(r.Geo != nil) {
+		encodeOrderAddressGeo(e, r.Geo)
+		e.EndPointer()
+	}
+	e.EndObject()
+}
+
+func encodeOrderAddressGeo(e *otojson.Encoder, r *OrderAddressGeo) {
+	e.Object()
+	e.Key(`"lat":`)
+	e.Float64(r.Lat)
+	e.Key(`"long":`)
+	e.Float64(r.Long)
+	e.EndObject()
+}
+
+func encodeOrderByName(e *otojson.Encoder, r *OrderByName) {
+	e.Object()
+	e.EndObject()
+}
+
+func encodeOrderLines2(e *otojson.Encoder, r *OrderLines2) {
+	e.Object()
+	e.Key(`"count":`)
+	otojson.EncodeInt(e, r.Count)
+	e.EndObject()
+}
+
+func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
+	e.Object()
+	e.Key(`"meta":`)
+	encodePageOfIntMeta(e, &r.Meta)
+	e.EndObject()
+}
+
+func encodePageOfIntMeta(e *otojson.Encoder, r *PageOfIntMeta) {
+	e.Object()
+	e.Key(`"first":`)
+	otojson.EncodeInt(e, r.First)
+	e.Key(`"last":`)
+	otojson.EncodeInt(e, r.Last)
+	e.EndObject()
+}
+
+func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
+	e.Object()
+	e.Key(`"meta":`)
+	encodePageOfStringMeta(e, &r.Meta)
+	e.EndObject()
+}
+
+func encodePageOfStringMeta(e *otojson.Encoder, r *PageOfStringMeta) {
+	e.Object()
+	e.Key(`"first":`)
+	e.String(r.First)
+	e.Key(`"last":`)
+	e.String(r.Last)
+	e.EndObject()
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -17,7 +18,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeAnything, encodeAnything,
+		service.Echo)
 }
 
 type Anything struct {
@@ -30,4 +32,54 @@ type Anything struct {
 	Named     any             `json:"named"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
+}
+
+var anythingKeys = []string{"any", "interface", "raw", "anys", "maybe", "byName", "named", "error"}
+
+func decodeAnything(d *otojson.Decoder, r *Anything) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(anythingKeys) {
+		case "any":
+			d.Any(&r.Any)
+		case "interface":
+			d.Any(&r.Interface)
+		case "raw":
+			d.Any(&r.Raw)
+		case "anys":
+			d.Any(&r.Anys)
+		case "maybe":
+			d.Any(&r.Maybe)
+		case "byName":
+			d.Any(&r.ByName)
+		case "named":
+			d.Any(&r.Named)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeAnything(e *otojson.Encoder, r *Anything) {
+	e.Object()
+	e.Key(`"any":`)
+	e.Any(&r.Any)
+	e.Key(`"interface":`)
+	e.Any(&r.Interface)
+	e.Key(`"raw":`)
+	e.Any(&r.Raw)
+	e.Key(`"anys":`)
+	e.Any(&r.Anys)
+	e.Key(`"maybe":`)
+	e.Any(&r.Maybe)
+	e.Key(`"byName":`)
+	e.Any(&r.ByName)
+	e.Key(`"named":`)
+	e.Any(&r.Named)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
 }

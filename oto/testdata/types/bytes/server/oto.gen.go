@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -16,7 +17,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeBytes, encodeBytes,
+		service.Echo)
 }
 
 // Blob is named bytes.
@@ -34,3 +36,57 @@ type Bytes struct {
 
 // Octet is a named byte.
 type Octet byte
+
+var bytesKeys = []string{"bytes", "named", "odd", "array", "lists", "error"}
+
+func decodeBytes(d *otojson.Decoder, r *Bytes) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(bytesKeys) {
+		case "bytes":
+			d.Bytes(&r.Bytes)
+		case "named":
+			d.Bytes((*[]byte)(&r.Named))
+		case "odd":
+			d.Any(&r.Odd)
+		case "array":
+			otojson.DecodeArray(d, r.Array[:], otojson.DecodeUint[byte])
+		case "lists":
+			otojson.DecodeList(d, &r.Lists, (*otojson.Decoder).Bytes)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeBytes(e *otojson.Encoder, r *Bytes) {
+	e.Object()
+	e.Key(`"bytes":`)
+	e.Bytes(r.Bytes)
+	e.Key(`"named":`)
+	e.Bytes(r.Named)
+	e.Key(`"odd":`)
+	e.Any(&r.Odd)
+	e.Key(`"array":`)
+	if e.List(true) {
+		for i := range r.Array {
+			e.Item()
+			otojson.EncodeUint(e, r.Array[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"lists":`)
+	if e.List(r.Lists != nil) {
+		for i := range r.Lists {
+			e.Item()
+			e.Bytes(r.Lists[i])
+		}
+		e.EndList()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}

@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 // Client has the name of what sends the calls.
@@ -17,7 +18,8 @@ type Client interface {
 
 // RegisterClient has server answer the calls of Client with service.
 func RegisterClient(server *otohttp.Server, service Client) {
-	otohttp.Handle(server, "Client", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Client", "Echo", decodeError, encodeError,
+		service.Echo)
 }
 
 // Error has the name of a client's errors.
@@ -63,4 +65,165 @@ type ClashesContext struct {
 // they import.
 type json struct {
 	B string `json:"b"`
+}
+
+var errorKeys = []string{"type", "func", "range", "class", "default", "none", "next", "client", "any", "error"}
+
+func decodeError(d *otojson.Decoder, r *Error) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(errorKeys) {
+		case "type":
+			d.String(&r.Type)
+		case "func":
+			d.String(&r.Func)
+		case "range":
+			d.String(&r.Range)
+		case "class":
+			d.String(&r.Class)
+		case "default":
+			d.String(&r.Default)
+		case "none":
+			d.String(&r.None)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, decodeNew)
+		case "client":
+			decodeNewClient(d, &r.Client)
+		case "any":
+			decodeJson(d, &r.Any)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var newKeys = []string{"context"}
+
+func decodeNew(d *otojson.Decoder, r *New) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(newKeys) {
+		case "context":
+			decodeClashesContext(d, &r.Context)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var newClientKeys = []string{"register"}
+
+func decodeNewClient(d *otojson.Decoder, r *NewClient) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(newClientKeys) {
+		case "register":
+			decodeClashesRegisterClient(d, &r.Register)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var clashesRegisterClientKeys = []string{"a"}
+
+func decodeClashesRegisterClient(d *otojson.Decoder, r *ClashesRegisterClient) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(clashesRegisterClientKeys) {
+		case "a":
+			d.String(&r.A)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var clashesContextKeys = []string{"c"}
+
+func decodeClashesContext(d *otojson.Decoder, r *ClashesContext) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(clashesContextKeys) {
+		case "c":
+			d.String(&r.C)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var jsonKeys = []string{"b"}
+
+func decodeJson(d *otojson.Decoder, r *json) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(jsonKeys) {
+		case "b":
+			d.String(&r.B)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeError(e *otojson.Encoder, r *Error) {
+	e.Object()
+	e.Key(`"type":`)
+	e.String(r.Type)
+	e.Key(`"func":`)
+	e.String(r.Func)
+	e.Key(`"range":`)
+	e.String(r.Range)
+	e.Key(`"class":`)
+	e.String(r.Class)
+	e.Key(`"default":`)
+	e.String(r.Default)
+	e.Key(`"none":`)
+	e.String(r.None)
+	e.Key(`"next":`)
+	if e.Pointer(r.Next != nil) {
+		encodeNew(e, r.Next)
+		e.EndPointer()
+	}
+	e.Key(`"client":`)
+	encodeNewClient(e, &r.Client)
+	e.Key(`"any":`)
+	encodeJson(e, &r.Any)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeNew(e *otojson.Encoder, r *New) {
+	e.Object()
+	e.Key(`"context":`)
+	encodeClashesContext(e, &r.Context)
+	e.EndObject()
+}
+
+func encodeNewClient(e *otojson.Encoder, r *NewClient) {
+	e.Object()
+	e.Key(`"register":`)
+	encodeClashesRegisterClient(e, &r.Register)
+	e.EndObject()
+}
+
+func encodeClashesRegisterClient(e *otojson.Encoder, r *ClashesRegisterClient) {
+	e.Object()
+	e.Key(`"a":`)
+	e.String(r.A)
+	e.EndObject()
+}
+
+func encodeClashesContext(e *otojson.Encoder, r *ClashesContext) {
+	e.Object()
+	e.Key(`"c":`)
+	e.String(r.C)
+	e.EndObject()
+}
+
+func encodeJson(e *otojson.Encoder, r *json) {
+	e.Object()
+	e.Key(`"b":`)
+	e.String(r.B)
+	e.EndObject()
 }

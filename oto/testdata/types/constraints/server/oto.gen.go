@@ -21,7 +21,7 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Order",
+	otohttp.HandleJSON(server, "Service", "Order", nil, nil,
 		otohttp.Checked("Order", checkOrder, service.Order))
 }
 

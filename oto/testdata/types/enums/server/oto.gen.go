@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -16,7 +17,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeEnums, encodeEnums,
+		service.Echo)
 }
 
 // Colour is an enum.
@@ -69,3 +71,72 @@ const (
 	// Half is a half.
 	Half Ratio = 0.5
 )
+
+var enumsKeys = []string{"colour", "level", "maybe", "all", "byLevel", "open", "plain", "ratio", "error"}
+
+func decodeEnums(d *otojson.Decoder, r *Enums) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(enumsKeys) {
+		case "colour":
+			d.String((*string)(&r.Colour))
+		case "level":
+			otojson.DecodeUint(d, &r.Level)
+		case "maybe":
+			otojson.DecodePointer(d, &r.Maybe, func(d *otojson.Decoder, v *Colour) {
+				d.String((*string)(v))
+			})
+		case "all":
+			otojson.DecodeList(d, &r.All, func(d *otojson.Decoder, v *Colour) {
+				d.String((*string)(v))
+			})
+		case "byLevel":
+			d.Any(&r.ByLevel)
+		case "open":
+			d.String((*string)(&r.Open))
+		case "plain":
+			d.String((*string)(&r.Plain))
+		case "ratio":
+			d.Float64((*float64)(&r.Ratio))
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeEnums(e *otojson.Encoder, r *Enums) {
+	e.Object()
+	e.Key(`"colour":`)
+	e.String(string(r.Colour))
+	e.Key(`"level":`)
+	otojson.EncodeUint(e, r.Level)
+	if r.Maybe != nil {
+		e.Key(`"maybe":`)
+		if e.Pointer(r.Maybe != nil) {
+			e.String(string(*r.Maybe))
+			e.EndPointer()
+		}
+	}
+	e.Key(`"all":`)
+	if e.List(r.All != nil) {
+		for i := range r.All {
+			e.Item()
+			e.String(string(r.All[i]))
+		}
+		e.EndList()
+	}
+	e.Key(`"byLevel":`)
+	e.Any(&r.ByLevel)
+	e.Key(`"open":`)
+	e.String(string(r.Open))
+	e.Key(`"plain":`)
+	e.String(string(r.Plain))
+	e.Key(`"ratio":`)
+	e.Float64(float64(r.Ratio))
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}

@@ -9,6 +9,7 @@ import (
 	http2 "net/http"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 	context2 "github.com/pacedotdev/oto/testdata/types/foreign/context"
 	"github.com/pacedotdev/oto/testdata/types/foreign/http"
 )
@@ -19,7 +20,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeForeign, encodeForeign,
+		service.Echo)
 }
 
 type Foreign struct {
@@ -36,4 +38,66 @@ type Foreign struct {
 // Money is the definition's, beside another package's.
 type Money struct {
 	Mine int `json:"mine"`
+}
+
+var foreignKeys = []string{"header", "amount", "all", "money", "theirs", "error"}
+
+func decodeForeign(d *otojson.Decoder, r *Foreign) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(foreignKeys) {
+		case "header":
+			d.Any(&r.Header)
+		case "amount":
+			d.Any(&r.Amount)
+		case "all":
+			d.Any(&r.All)
+		case "money":
+			decodeMoney(d, &r.Money)
+		case "theirs":
+			d.Any(&r.Theirs)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var moneyKeys = []string{"mine"}
+
+func decodeMoney(d *otojson.Decoder, r *Money) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(moneyKeys) {
+		case "mine":
+			otojson.DecodeInt(d, &r.Mine)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeForeign(e *otojson.Encoder, r *Foreign) {
+	e.Object()
+	e.Key(`"header":`)
+	e.Any(&r.Header)
+	e.Key(`"amount":`)
+	e.Any(&r.Amount)
+	e.Key(`"all":`)
+	e.Any(&r.All)
+	e.Key(`"money":`)
+	encodeMoney(e, &r.Money)
+	e.Key(`"theirs":`)
+	e.Any(&r.Theirs)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeMoney(e *otojson.Encoder, r *Money) {
+	e.Object()
+	e.Key(`"mine":`)
+	otojson.EncodeInt(e, r.Mine)
+	e.EndObject()
 }

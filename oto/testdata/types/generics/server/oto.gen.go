@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 	"github.com/pacedotdev/oto/testdata/types/generics/ext"
 )
 
@@ -19,9 +20,12 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Alias", service.Alias)
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
-	otohttp.Handle(server, "Service", "Page", service.Page)
+	otohttp.HandleJSON(server, "Service", "Alias", decodePageOfItem, encodePageOfItem,
+		service.Alias)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeGenerics, encodeGenerics,
+		service.Echo)
+	otohttp.HandleJSON(server, "Service", "Page", decodePageOfItem, encodePageOfItem,
+		service.Page)
 }
 
 // Chain is a list of itself.
@@ -100,3 +104,345 @@ type PairOfStringAndListOfItem struct {
 
 // ItemPage is a page by another name.
 type ItemPage = PageOfItem
+
+var chainOfItemKeys = []string{"value", "next"}
+
+func decodeChainOfItem(d *otojson.Decoder, r *ChainOfItem) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(chainOfItemKeys) {
+		case "value":
+			decodeItem(d, &r.Value)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, decodeChainOfItem)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var genericsKeys = []string{"items", "texts", "nested", "pairs", "maybe", "chain", "alias", "list", "named", "box", "error"}
+
+func decodeGenerics(d *otojson.Decoder, r *Generics) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(genericsKeys) {
+		case "items":
+			decodePageOfItem(d, &r.Items)
+		case "texts":
+			decodePageOfString(d, &r.Texts)
+		case "nested":
+			decodePageOfPageOfInt(d, &r.Nested)
+		case "pairs":
+			otojson.DecodeList(d, &r.Pairs, decodePairOfStringAndListOfItem)
+		case "maybe":
+			decodePairOfIntAndOptionalItem(d, &r.Maybe)
+		case "chain":
+			decodeChainOfItem(d, &r.Chain)
+		case "alias":
+			decodePageOfItem(d, &r.Alias)
+		case "list":
+			otojson.DecodeList(d, &r.List, decodeItem)
+		case "named":
+			decodePairOfStringAndBool(d, &r.Named)
+		case "box":
+			d.Any(&r.Box)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var itemKeys = []string{"name"}
+
+func decodeItem(d *otojson.Decoder, r *Item) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(itemKeys) {
+		case "name":
+			d.String(&r.Name)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfIntKeys = []string{"items", "next"}
+
+func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfIntKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, otojson.DecodeInt[int])
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfItemKeys = []string{"items", "next", "error"}
+
+func decodePageOfItem(d *otojson.Decoder, r *PageOfItem) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfItemKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, decodeItem)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfPageOfIntKeys = []string{"items", "next"}
+
+func decodePageOfPageOfInt(d *otojson.Decoder, r *PageOfPageOfInt) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfPageOfIntKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, decodePageOfInt)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfStringKeys = []string{"items", "next"}
+
+func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfStringKeys) {
+		case "items":
+			d.Strings(&r.Items)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfIntAndOptionalItemKeys = []string{"key", "value"}
+
+func decodePairOfIntAndOptionalItem(d *otojson.Decoder, r *PairOfIntAndOptionalItem) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfIntAndOptionalItemKeys) {
+		case "key":
+			otojson.DecodeInt(d, &r.Key)
+		case "value":
+			otojson.DecodePointer(d, &r.Value, decodeItem)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfStringAndBoolKeys = []string{"key", "value"}
+
+func decodePairOfStringAndBool(d *otojson.Decoder, r *PairOfStringAndBool) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfStringAndBoolKeys) {
+		case "key":
+			d.String(&r.Key)
+		case "value":
+			d.Bool(&r.Value)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfStringAndListOfItemKeys = []string{"key", "value"}
+
+func decodePairOfStringAndListOfItem(d *otojson.Decoder, r *PairOfStringAndListOfItem) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfStringAndListOfItemKeys) {
+		case "key":
+			d.String(&r.Key)
+		case "value":
+			otojson.DecodeList(d, &r.Value, decodeItem)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeChainOfItem(e *otojson.Encoder, r *ChainOfItem) {
+	e.Object()
+	e.Key(`"value":`)
+	encodeItem(e, &r.Value)
+	e.Key(`"next":`)
+	if e.Pointer(r.Next != nil) {
+		encodeChainOfItem(e, r.Next)
+		e.EndPointer()
+	}
+	e.EndObject()
+}
+
+func encodeGenerics(e *otojson.Encoder, r *Generics) {
+	e.Object()
+	e.Key(`"items":`)
+	encodePageOfItem(e, &r.Items)
+	e.Key(`"texts":`)
+	encodePageOfString(e, &r.Texts)
+	e.Key(`"nested":`)
+	encodePageOfPageOfInt(e, &r.Nested)
+	e.Key(`"pairs":`)
+	if e.List(r.Pairs != nil) {
+		for i := range r.Pairs {
+			e.Item()
+			encodePairOfStringAndListOfItem(e, &r.Pairs[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"maybe":`)
+	encodePairOfIntAndOptionalItem(e, &r.Maybe)
+	e.Key(`"chain":`)
+	encodeChainOfItem(e, &r.Chain)
+	e.Key(`"alias":`)
+	encodePageOfItem(e, &r.Alias)
+	e.Key(`"list":`)
+	if e.List(r.List != nil) {
+		for i := range r.List {
+			e.Item()
+			encodeItem(e, &r.List[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"named":`)
+	encodePairOfStringAndBool(e, &r.Named)
+	e.Key(`"box":`)
+	e.Any(&r.Box)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeItem(e *otojson.Encoder, r *Item) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.EndObject()
+}
+
+func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			otojson.EncodeInt(e, r.Items[i])
+		}
+		e.EndList()
+	}
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	e.EndObject()
+}
+
+func encodePageOfItem(e *otojson.Encoder, r *PageOfItem) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			encodeItem(e, &r.Items[i])
+		}
+		e.EndList()
+	}
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodePageOfPageOfInt(e *otojson.Encoder, r *PageOfPageOfInt) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			encodePageOfInt(e, &r.Items[i])
+		}
+		e.EndList()
+	}
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	e.EndObject()
+}
+
+func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
+	e.Object()
+	e.Key(`"items":`)
+	e.Strings(r.Items)
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	e.EndObject()
+}
+
+func encodePairOfIntAndOptionalItem(e *otojson.Encoder, r *PairOfIntAndOptionalItem) {
+	e.Object()
+	e.Key(`"key":`)
+	otojson.EncodeInt(e, r.Key)
+	e.Key(`"value":`)
+	if e.Pointer(r.Value != nil) {
+		encodeItem(e, r.Value)
+		e.EndPointer()
+	}
+	e.EndObject()
+}
+
+func encodePairOfStringAndBool(e *otojson.Encoder, r *PairOfStringAndBool) {
+	e.Object()
+	e.Key(`"key":`)
+	e.String(r.Key)
+	e.Key(`"value":`)
+	e.Bool(r.Value)
+	e.EndObject()
+}
+
+func encodePairOfStringAndListOfItem(e *otojson.Encoder, r *PairOfStringAndListOfItem) {
+	e.Object()
+	e.Key(`"key":`)
+	e.String(r.Key)
+	e.Key(`"value":`)
+	if e.List(r.Value != nil) {
+		for i := range r.Value {
+			e.Item()
+			encodeItem(e, &r.Value[i])
+		}
+		e.EndList()
+	}
+	e.EndObject()
+}

@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -16,7 +17,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeLists, encodeLists,
+		service.Echo)
 }
 
 // Forest is a list of itself.
@@ -42,3 +44,174 @@ type Lists struct {
 
 // Matrix is a named list.
 type Matrix [][]float64
+
+func decodeForest(d *otojson.Decoder, r *Forest) {
+	otojson.DecodeList(d, (*[]Forest)(r), decodeForest)
+}
+
+var itemKeys = []string{"name"}
+
+func decodeItem(d *otojson.Decoder, r *Item) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(itemKeys) {
+		case "name":
+			d.String(&r.Name)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var listsKeys = []string{"texts", "nested", "array", "arrays", "items", "maybes", "matrix", "forest", "nothing", "error"}
+
+func decodeLists(d *otojson.Decoder, r *Lists) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(listsKeys) {
+		case "texts":
+			d.Strings(&r.Texts)
+		case "nested":
+			otojson.DecodeList(d, &r.Nested, func(d *otojson.Decoder, v *[]int) {
+				otojson.DecodeList(d, v, otojson.DecodeInt[int])
+			})
+		case "array":
+			otojson.DecodeArray(d, r.Array[:], (*otojson.Decoder).Bool)
+		case "arrays":
+			otojson.DecodeArray(d, r.Arrays[:], func(d *otojson.Decoder, v *[2]Item) {
+				otojson.DecodeArray(d, v[:], decodeItem)
+			})
+		case "items":
+			otojson.DecodeList(d, &r.Items, decodeItem)
+		case "maybes":
+			otojson.DecodeList(d, &r.Maybes, func(d *otojson.Decoder, v **Item) {
+				otojson.DecodePointer(d, v, decodeItem)
+			})
+		case "matrix":
+			decodeMatrix(d, &r.Matrix)
+		case "forest":
+			decodeForest(d, &r.Forest)
+		case "nothing":
+			otojson.DecodeArray(d, r.Nothing[:], otojson.DecodeInt[int])
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func decodeMatrix(d *otojson.Decoder, r *Matrix) {
+	otojson.DecodeList(d, (*[][]float64)(r), func(d *otojson.Decoder, v *[]float64) {
+		otojson.DecodeList(d, v, (*otojson.Decoder).Float64)
+	})
+}
+
+func encodeForest(e *otojson.Encoder, r *Forest) {
+	if e.List((*r) != nil) {
+		for i := range *r {
+			e.Item()
+			encodeForest(e, &(*r)[i])
+		}
+		e.EndList()
+	}
+}
+
+func encodeItem(e *otojson.Encoder, r *Item) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.EndObject()
+}
+
+func encodeLists(e *otojson.Encoder, r *Lists) {
+	e.Object()
+	e.Key(`"texts":`)
+	e.Strings(r.Texts)
+	e.Key(`"nested":`)
+	if e.List(r.Nested != nil) {
+		for i := range r.Nested {
+			e.Item()
+			if e.List(r.Nested[i] != nil) {
+				for i2 := range r.Nested[i] {
+					e.Item()
+					otojson.EncodeInt(e, r.Nested[i][i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"array":`)
+	if e.List(true) {
+		for i := range r.Array {
+			e.Item()
+			e.Bool(r.Array[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"arrays":`)
+	if e.List(true) {
+		for i := range r.Arrays {
+			e.Item()
+			if e.List(true) {
+				for i2 := range r.Arrays[i] {
+					e.Item()
+					encodeItem(e, &r.Arrays[i][i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			encodeItem(e, &r.Items[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"maybes":`)
+	if e.List(r.Maybes != nil) {
+		for i := range r.Maybes {
+			e.Item()
+			if e.Pointer(r.Maybes[i] != nil) {
+				encodeItem(e, r.Maybes[i])
+				e.EndPointer()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"matrix":`)
+	encodeMatrix(e, &r.Matrix)
+	e.Key(`"forest":`)
+	encodeForest(e, &r.Forest)
+	e.Key(`"nothing":`)
+	if e.List(true) {
+		for i := range r.Nothing {
+			e.Item()
+			otojson.EncodeInt(e, r.Nothing[i])
+		}
+		e.EndList()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeMatrix(e *otojson.Encoder, r *Matrix) {
+	if e.List((*r) != nil) {
+		for i := range *r {
+			e.Item()
+			if e.List((*r)[i] != nil) {
+				for i2 := range (*r)[i] {
+					e.Item()
+					e.Float64((*r)[i][i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndList()
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -18,7 +19,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeMaps, encodeMaps,
+		service.Echo)
 }
 
 type Item struct {
@@ -44,3 +46,152 @@ type Maps struct {
 type Name string
 
 type Registry map[Name]Item
+
+var itemKeys = []string{"count"}
+
+func decodeItem(d *otojson.Decoder, r *Item) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(itemKeys) {
+		case "count":
+			otojson.DecodeInt(d, &r.Count)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var mapsKeys = []string{"texts", "ints", "uint8s", "addrs", "times", "named", "items", "maybes", "lists", "nested", "registry", "error"}
+
+func decodeMaps(d *otojson.Decoder, r *Maps) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(mapsKeys) {
+		case "texts":
+			otojson.DecodeMap(d, &r.Texts, (*otojson.Decoder).String)
+		case "ints":
+			d.Any(&r.Ints)
+		case "uint8s":
+			d.Any(&r.Uint8s)
+		case "addrs":
+			d.Any(&r.Addrs)
+		case "times":
+			d.Any(&r.Times)
+		case "named":
+			otojson.DecodeMap(d, &r.Named, decodeItem)
+		case "items":
+			otojson.DecodeMap(d, &r.Items, decodeItem)
+		case "maybes":
+			otojson.DecodeMap(d, &r.Maybes, func(d *otojson.Decoder, v **Item) {
+				otojson.DecodePointer(d, v, decodeItem)
+			})
+		case "lists":
+			otojson.DecodeMap(d, &r.Lists, func(d *otojson.Decoder, v *[]Item) {
+				otojson.DecodeList(d, v, decodeItem)
+			})
+		case "nested":
+			d.Any(&r.Nested)
+		case "registry":
+			decodeRegistry(d, &r.Registry)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func decodeRegistry(d *otojson.Decoder, r *Registry) {
+	otojson.DecodeMap(d, (*map[Name]Item)(r), decodeItem)
+}
+
+func encodeItem(e *otojson.Encoder, r *Item) {
+	e.Object()
+	e.Key(`"count":`)
+	otojson.EncodeInt(e, r.Count)
+	e.EndObject()
+}
+
+func encodeMaps(e *otojson.Encoder, r *Maps) {
+	e.Object()
+	e.Key(`"texts":`)
+	if e.Map(r.Texts != nil) {
+		for _, key := range otojson.Keys(r.Texts) {
+			value := r.Texts[key]
+			e.MapKey(string(key))
+			e.String(value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"ints":`)
+	e.Any(&r.Ints)
+	e.Key(`"uint8s":`)
+	e.Any(&r.Uint8s)
+	e.Key(`"addrs":`)
+	e.Any(&r.Addrs)
+	e.Key(`"times":`)
+	e.Any(&r.Times)
+	e.Key(`"named":`)
+	if e.Map(r.Named != nil) {
+		for _, key := range otojson.Keys(r.Named) {
+			value := r.Named[key]
+			e.MapKey(string(key))
+			encodeItem(e, &value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"items":`)
+	if e.Map(r.Items != nil) {
+		for _, key := range otojson.Keys(r.Items) {
+			value := r.Items[key]
+			e.MapKey(string(key))
+			encodeItem(e, &value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"maybes":`)
+	if e.Map(r.Maybes != nil) {
+		for _, key := range otojson.Keys(r.Maybes) {
+			value := r.Maybes[key]
+			e.MapKey(string(key))
+			if e.Pointer(value != nil) {
+				encodeItem(e, value)
+				e.EndPointer()
+			}
+		}
+		e.EndMap()
+	}
+	e.Key(`"lists":`)
+	if e.Map(r.Lists != nil) {
+		for _, key := range otojson.Keys(r.Lists) {
+			value := r.Lists[key]
+			e.MapKey(string(key))
+			if e.List(value != nil) {
+				for i2 := range value {
+					e.Item()
+					encodeItem(e, &value[i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndMap()
+	}
+	e.Key(`"nested":`)
+	e.Any(&r.Nested)
+	e.Key(`"registry":`)
+	encodeRegistry(e, &r.Registry)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeRegistry(e *otojson.Encoder, r *Registry) {
+	if e.Map((*r) != nil) {
+		for _, key := range otojson.Keys(*r) {
+			value := (*r)[key]
+			e.MapKey(string(key))
+			encodeItem(e, &value)
+		}
+		e.EndMap()
+	}
+}

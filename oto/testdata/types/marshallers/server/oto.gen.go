@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 	"github.com/pacedotdev/oto/testdata/types/marshallers"
 )
 
@@ -19,7 +20,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeMarshallers, encodeMarshallers,
+		service.Echo)
 }
 
 type Marshallers struct {
@@ -32,4 +34,54 @@ type Marshallers struct {
 	Secret  marshallers.Secret                        `json:"secret"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
+}
+
+var marshallersKeys = []string{"celsius", "all", "point", "byPoint", "addr", "big", "secret", "error"}
+
+func decodeMarshallers(d *otojson.Decoder, r *Marshallers) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(marshallersKeys) {
+		case "celsius":
+			d.Any(&r.Celsius)
+		case "all":
+			d.Any(&r.All)
+		case "point":
+			d.Any(&r.Point)
+		case "byPoint":
+			d.Any(&r.ByPoint)
+		case "addr":
+			d.Any(&r.Addr)
+		case "big":
+			d.Any(&r.Big)
+		case "secret":
+			d.Any(&r.Secret)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeMarshallers(e *otojson.Encoder, r *Marshallers) {
+	e.Object()
+	e.Key(`"celsius":`)
+	e.Any(&r.Celsius)
+	e.Key(`"all":`)
+	e.Any(&r.All)
+	e.Key(`"point":`)
+	e.Any(&r.Point)
+	e.Key(`"byPoint":`)
+	e.Any(&r.ByPoint)
+	e.Key(`"addr":`)
+	e.Any(&r.Addr)
+	e.Key(`"big":`)
+	e.Any(&r.Big)
+	e.Key(`"secret":`)
+	e.Any(&r.Secret)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
 }

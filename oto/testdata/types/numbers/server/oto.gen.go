@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -17,7 +18,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeNumbers, encodeNumbers,
+		service.Echo)
 }
 
 type Numbers struct {
@@ -39,4 +41,90 @@ type Numbers struct {
 	Long    json.Number `json:"long"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
+}
+
+var numbersKeys = []string{"bool", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32", "uint64", "byte", "rune", "float32", "float64", "long", "error"}
+
+func decodeNumbers(d *otojson.Decoder, r *Numbers) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(numbersKeys) {
+		case "bool":
+			d.Bool(&r.Bool)
+		case "int":
+			otojson.DecodeInt(d, &r.Int)
+		case "int8":
+			otojson.DecodeInt(d, &r.Int8)
+		case "int16":
+			otojson.DecodeInt(d, &r.Int16)
+		case "int32":
+			otojson.DecodeInt(d, &r.Int32)
+		case "int64":
+			otojson.DecodeInt(d, &r.Int64)
+		case "uint":
+			otojson.DecodeUint(d, &r.Uint)
+		case "uint8":
+			otojson.DecodeUint(d, &r.Uint8)
+		case "uint16":
+			otojson.DecodeUint(d, &r.Uint16)
+		case "uint32":
+			otojson.DecodeUint(d, &r.Uint32)
+		case "uint64":
+			otojson.DecodeUint(d, &r.Uint64)
+		case "byte":
+			otojson.DecodeUint(d, &r.Byte)
+		case "rune":
+			otojson.DecodeInt(d, &r.Rune)
+		case "float32":
+			d.Float32(&r.Float32)
+		case "float64":
+			d.Float64(&r.Float64)
+		case "long":
+			d.Any(&r.Long)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeNumbers(e *otojson.Encoder, r *Numbers) {
+	e.Object()
+	e.Key(`"bool":`)
+	e.Bool(r.Bool)
+	e.Key(`"int":`)
+	otojson.EncodeInt(e, r.Int)
+	e.Key(`"int8":`)
+	otojson.EncodeInt(e, r.Int8)
+	e.Key(`"int16":`)
+	otojson.EncodeInt(e, r.Int16)
+	e.Key(`"int32":`)
+	otojson.EncodeInt(e, r.Int32)
+	e.Key(`"int64":`)
+	otojson.EncodeInt(e, r.Int64)
+	e.Key(`"uint":`)
+	otojson.EncodeUint(e, r.Uint)
+	e.Key(`"uint8":`)
+	otojson.EncodeUint(e, r.Uint8)
+	e.Key(`"uint16":`)
+	otojson.EncodeUint(e, r.Uint16)
+	e.Key(`"uint32":`)
+	otojson.EncodeUint(e, r.Uint32)
+	e.Key(`"uint64":`)
+	otojson.EncodeUint(e, r.Uint64)
+	e.Key(`"byte":`)
+	otojson.EncodeUint(e, r.Byte)
+	e.Key(`"rune":`)
+	otojson.EncodeInt(e, r.Rune)
+	e.Key(`"float32":`)
+	e.Float32(r.Float32)
+	e.Key(`"float64":`)
+	e.Float64(r.Float64)
+	e.Key(`"long":`)
+	e.Any(&r.Long)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -16,7 +17,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeBoth, encodeBoth,
+		service.Echo)
 }
 
 type Both struct {
@@ -39,4 +41,94 @@ type MoreMoney struct {
 // Note is only here.
 type Note struct {
 	Value int `json:"value"`
+}
+
+var bothKeys = []string{"own", "other", "error"}
+
+func decodeBoth(d *otojson.Decoder, r *Both) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(bothKeys) {
+		case "own":
+			decodeMoney(d, &r.Own)
+		case "other":
+			decodeMoreMoney(d, &r.Other)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var moneyKeys = []string{"first"}
+
+func decodeMoney(d *otojson.Decoder, r *Money) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(moneyKeys) {
+		case "first":
+			otojson.DecodeInt(d, &r.First)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var moreMoneyKeys = []string{"second"}
+
+func decodeMoreMoney(d *otojson.Decoder, r *MoreMoney) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(moreMoneyKeys) {
+		case "second":
+			decodeNote(d, &r.Second)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var noteKeys = []string{"value"}
+
+func decodeNote(d *otojson.Decoder, r *Note) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(noteKeys) {
+		case "value":
+			otojson.DecodeInt(d, &r.Value)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeBoth(e *otojson.Encoder, r *Both) {
+	e.Object()
+	e.Key(`"own":`)
+	encodeMoney(e, &r.Own)
+	e.Key(`"other":`)
+	encodeMoreMoney(e, &r.Other)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeMoney(e *otojson.Encoder, r *Money) {
+	e.Object()
+	e.Key(`"first":`)
+	otojson.EncodeInt(e, r.First)
+	e.EndObject()
+}
+
+func encodeMoreMoney(e *otojson.Encoder, r *MoreMoney) {
+	e.Object()
+	e.Key(`"second":`)
+	encodeNote(e, &r.Second)
+	e.EndObject()
+}
+
+func encodeNote(e *otojson.Encoder, r *Note) {
+	e.Object()
+	e.Key(`"value":`)
+	otojson.EncodeInt(e, r.Value)
+	e.EndObject()
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -16,7 +17,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodePointers, encodePointers,
+		service.Echo)
 }
 
 type Item struct {
@@ -34,4 +36,136 @@ type Pointers struct {
 	Named  *Item            `json:"named"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
+}
+
+var itemKeys = []string{"name"}
+
+func decodeItem(d *otojson.Decoder, r *Item) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(itemKeys) {
+		case "name":
+			d.String(&r.Name)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pointersKeys = []string{"bool", "int", "text", "object", "items", "map", "twice", "named", "error"}
+
+func decodePointers(d *otojson.Decoder, r *Pointers) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pointersKeys) {
+		case "bool":
+			otojson.DecodePointer(d, &r.Bool, (*otojson.Decoder).Bool)
+		case "int":
+			otojson.DecodePointer(d, &r.Int, otojson.DecodeInt[int64])
+		case "text":
+			otojson.DecodePointer(d, &r.Text, (*otojson.Decoder).String)
+		case "object":
+			otojson.DecodePointer(d, &r.Object, decodeItem)
+		case "items":
+			otojson.DecodePointer(d, &r.Items, func(d *otojson.Decoder, v *[]*Item) {
+				otojson.DecodeList(d, v, func(d *otojson.Decoder, v **Item) {
+					otojson.DecodePointer(d, v, decodeItem)
+				})
+			})
+		case "map":
+			otojson.DecodePointer(d, &r.Map, func(d *otojson.Decoder, v *map[string]*int) {
+				otojson.DecodeMap(d, v, func(d *otojson.Decoder, v **int) {
+					otojson.DecodePointer(d, v, otojson.DecodeInt[int])
+				})
+			})
+		case "twice":
+			otojson.DecodePointer(d, &r.Twice, func(d *otojson.Decoder, v **string) {
+				otojson.DecodePointer(d, v, (*otojson.Decoder).String)
+			})
+		case "named":
+			otojson.DecodePointer(d, &r.Named, decodeItem)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeItem(e *otojson.Encoder, r *Item) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.EndObject()
+}
+
+func encodePointers(e *otojson.Encoder, r *Pointers) {
+	e.Object()
+	e.Key(`"bool":`)
+	if e.Pointer(r.Bool != nil) {
+		e.Bool(*r.Bool)
+		e.EndPointer()
+	}
+	if r.Int != nil {
+		e.Key(`"int":`)
+		if e.Pointer(r.Int != nil) {
+			otojson.EncodeInt(e, *r.Int)
+			e.EndPointer()
+		}
+	}
+	e.Key(`"text":`)
+	if e.Pointer(r.Text != nil) {
+		e.String(*r.Text)
+		e.EndPointer()
+	}
+	e.Key(`"object":`)
+	if e.Pointer(r.Object != nil) {
+		encodeItem(e, r.Object)
+		e.EndPointer()
+	}
+	e.Key(`"items":`)
+	if e.Pointer(r.Items != nil) {
+		if e.List((*r.Items) != nil) {
+			for i := range *r.Items {
+				e.Item()
+				if e.Pointer((*r.Items)[i] != nil) {
+					encodeItem(e, (*r.Items)[i])
+					e.EndPointer()
+				}
+			}
+			e.EndList()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"map":`)
+	if e.Pointer(r.Map != nil) {
+		if e.Map((*r.Map) != nil) {
+			for _, key := range otojson.Keys(*r.Map) {
+				value := (*r.Map)[key]
+				e.MapKey(string(key))
+				if e.Pointer(value != nil) {
+					otojson.EncodeInt(e, *value)
+					e.EndPointer()
+				}
+			}
+			e.EndMap()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"twice":`)
+	if e.Pointer(r.Twice != nil) {
+		if e.Pointer((*r.Twice) != nil) {
+			e.String(*(*r.Twice))
+			e.EndPointer()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"named":`)
+	if e.Pointer(r.Named != nil) {
+		encodeItem(e, r.Named)
+		e.EndPointer()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -17,8 +18,10 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Mutual", service.Mutual)
-	otohttp.Handle(server, "Service", "Tree", service.Tree)
+	otohttp.HandleJSON(server, "Service", "Mutual", decodeChicken, encodeChicken,
+		service.Mutual)
+	otohttp.HandleJSON(server, "Service", "Tree", decodeNode, encodeNode,
+		service.Tree)
 }
 
 type Chicken struct {
@@ -38,4 +41,116 @@ type Node struct {
 	ByName   map[string]Node `json:"byName"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
+}
+
+var chickenKeys = []string{"eggs", "error"}
+
+func decodeChicken(d *otojson.Decoder, r *Chicken) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(chickenKeys) {
+		case "eggs":
+			otojson.DecodeList(d, &r.Eggs, decodeEgg)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var eggKeys = []string{"mother"}
+
+func decodeEgg(d *otojson.Decoder, r *Egg) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(eggKeys) {
+		case "mother":
+			otojson.DecodePointer(d, &r.Mother, decodeChicken)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nodeKeys = []string{"left", "right", "children", "byName", "error"}
+
+func decodeNode(d *otojson.Decoder, r *Node) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nodeKeys) {
+		case "left":
+			otojson.DecodePointer(d, &r.Left, decodeNode)
+		case "right":
+			otojson.DecodePointer(d, &r.Right, decodeNode)
+		case "children":
+			otojson.DecodeList(d, &r.Children, decodeNode)
+		case "byName":
+			otojson.DecodeMap(d, &r.ByName, decodeNode)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeChicken(e *otojson.Encoder, r *Chicken) {
+	e.Object()
+	e.Key(`"eggs":`)
+	if e.List(r.Eggs != nil) {
+		for i := range r.Eggs {
+			e.Item()
+			encodeEgg(e, &r.Eggs[i])
+		}
+		e.EndList()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+func encodeEgg(e *otojson.Encoder, r *Egg) {
+	e.Object()
+	e.Key(`"mother":`)
+	if e.Pointer(r.Mother != nil) {
+		encodeChicken(e, r.Mother)
+		e.EndPointer()
+	}
+	e.EndObject()
+}
+
+func encodeNode(e *otojson.Encoder, r *Node) {
+	e.Object()
+	e.Key(`"left":`)
+	if e.Pointer(r.Left != nil) {
+		encodeNode(e, r.Left)
+		e.EndPointer()
+	}
+	e.Key(`"right":`)
+	if e.Pointer(r.Right != nil) {
+		encodeNode(e, r.Right)
+		e.EndPointer()
+	}
+	e.Key(`"children":`)
+	if e.List(r.Children != nil) {
+		for i := range r.Children {
+			e.Item()
+			encodeNode(e, &r.Children[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"byName":`)
+	if e.Map(r.ByName != nil) {
+		for _, key := range otojson.Keys(r.ByName) {
+			value := r.ByName[key]
+			e.MapKey(string(key))
+			encodeNode(e, &value)
+		}
+		e.EndMap()
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
 }

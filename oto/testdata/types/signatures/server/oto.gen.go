@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -20,15 +21,46 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Context", service.Context)
-	otohttp.Handle(server, "Service", "ContextPointers", service.ContextPointers)
-	otohttp.Handle(server, "Service", "ErrorAlone", service.ErrorAlone)
-	otohttp.Handle(server, "Service", "Plain", service.Plain)
-	otohttp.Handle(server, "Service", "Pointers", service.Pointers)
+	otohttp.HandleJSON(server, "Service", "Context", decodeRequest, encodeRequest,
+		service.Context)
+	otohttp.HandleJSON(server, "Service", "ContextPointers", decodeRequest, encodeRequest,
+		service.ContextPointers)
+	otohttp.HandleJSON(server, "Service", "ErrorAlone", decodeRequest, encodeRequest,
+		service.ErrorAlone)
+	otohttp.HandleJSON(server, "Service", "Plain", decodeRequest, encodeRequest,
+		service.Plain)
+	otohttp.HandleJSON(server, "Service", "Pointers", decodeRequest, encodeRequest,
+		service.Pointers)
 }
 
 type Request struct {
 	Name string `json:"name"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
+}
+
+var requestKeys = []string{"name", "error"}
+
+func decodeRequest(d *otojson.Decoder, r *Request) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(requestKeys) {
+		case "name":
+			d.String(&r.Name)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeRequest(e *otojson.Encoder, r *Request) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
 }

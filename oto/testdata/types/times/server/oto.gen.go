@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service interface {
@@ -17,7 +18,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.Handle(server, "Service", "Echo", service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeTimes, encodeTimes,
+		service.Echo)
 }
 
 type Times struct {
@@ -31,4 +33,81 @@ type Times struct {
 	Waited *time.Duration           `json:"waited,omitempty"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
+}
+
+var timesKeys = []string{"at", "maybe", "unset", "all", "took", "spans", "month", "waited", "error"}
+
+func decodeTimes(d *otojson.Decoder, r *Times) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(timesKeys) {
+		case "at":
+			d.Time(&r.At)
+		case "maybe":
+			otojson.DecodePointer(d, &r.Maybe, (*otojson.Decoder).Time)
+		case "unset":
+			d.Time(&r.Unset)
+		case "all":
+			otojson.DecodeList(d, &r.All, (*otojson.Decoder).Time)
+		case "took":
+			otojson.DecodeInt(d, &r.Took)
+		case "spans":
+			otojson.DecodeMap(d, &r.Spans, otojson.DecodeInt[time.Duration])
+		case "month":
+			otojson.DecodeInt(d, &r.Month)
+		case "waited":
+			otojson.DecodePointer(d, &r.Waited, otojson.DecodeInt[time.Duration])
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeTimes(e *otojson.Encoder, r *Times) {
+	e.Object()
+	e.Key(`"at":`)
+	e.Time(r.At)
+	e.Key(`"maybe":`)
+	if e.Pointer(r.Maybe != nil) {
+		e.Time(*r.Maybe)
+		e.EndPointer()
+	}
+	if !r.Unset.IsZero() {
+		e.Key(`"unset":`)
+		e.Time(r.Unset)
+	}
+	e.Key(`"all":`)
+	if e.List(r.All != nil) {
+		for i := range r.All {
+			e.Item()
+			e.Time(r.All[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"took":`)
+	otojson.EncodeInt(e, r.Took)
+	e.Key(`"spans":`)
+	if e.Map(r.Spans != nil) {
+		for _, key := range otojson.Keys(r.Spans) {
+			value := r.Spans[key]
+			e.MapKey(string(key))
+			otojson.EncodeInt(e, value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"month":`)
+	otojson.EncodeInt(e, r.Month)
+	if r.Waited != nil {
+		e.Key(`"waited":`)
+		if e.Pointer(r.Waited != nil) {
+			otojson.EncodeInt(e, *r.Waited)
+			e.EndPointer()
+		}
+	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
 }
