@@ -92,13 +92,17 @@ func (b *buffer) readAll(r io.Reader, length, limit int64) error {
 	}
 }
 
-// assemble reads r, which holds length bytes, to its end, a piece at a time.
-func assemble(piece []byte, r io.Reader, length int64) (string, error) {
+// assemble reads r to its end, a piece at a time. length is what r claims to hold;
+// as in readAll a source of more than limit bytes ends in errTooLong.
+func assemble(piece []byte, r io.Reader, length, limit int64) (string, error) {
 	text := new(strings.Builder)
 	text.Grow(int(min(length, trustLength)))
 	for {
 		n, err := r.Read(piece)
-		if room := text.Cap() - text.Len(); room < n {
+		if int64(text.Len()+n) > limit {
+			return "", errTooLong
+		}
+		if text.Cap()-text.Len() < n {
 			// A new one, since Grow would make it twice as large and then some.
 			larger := new(strings.Builder)
 			larger.Grow(int(max(min(claimedGrowth*int64(text.Cap()), length), int64(text.Len()+n))))
@@ -106,12 +110,10 @@ func assemble(piece []byte, r io.Reader, length int64) (string, error) {
 			text = larger
 		}
 		text.Write(piece[:n])
-		switch {
-		case err == io.EOF && int64(text.Len()) < length:
-			return "", io.ErrUnexpectedEOF
-		case err == io.EOF:
+		if err == io.EOF {
 			return text.String(), nil
-		case err != nil:
+		}
+		if err != nil {
 			return "", err
 		}
 	}

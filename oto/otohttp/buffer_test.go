@@ -45,23 +45,26 @@ func TestAssemble(t *testing.T) {
 	t.Parallel()
 	const large = 600 << 10
 	source := strings.Repeat("0123456789abcdef", large/16)
-	for _, size := range []int{1, trustLength, trustLength + 1, claimedGrowth * trustLength, large} {
-		for _, length := range []int64{int64(size), int64(size) + 1, 1 << 40} {
-			for _, end := range []error{io.EOF, io.ErrClosedPipe} {
-				t.Run(fmt.Sprint(size, length, end), func(t *testing.T) {
-					t.Parallel()
-					reader := io.MultiReader(iotest.HalfReader(strings.NewReader(source[:size])), iotest.ErrReader(end))
-					text, err := assemble(make([]byte, 10_000), reader, length)
-					want, wantErr := source[:size], error(nil)
-					if end != io.EOF {
-						want, wantErr = "", end
-					} else if int64(size) < length {
-						want, wantErr = "", io.ErrUnexpectedEOF
-					}
-					if text != want || err != wantErr {
-						t.Errorf("assemble = %d bytes, %v, want %d, %v", len(text), err, len(want), wantErr)
-					}
-				})
+	broken := errors.New("broken")
+	for _, size := range []int64{1, trustLength, trustLength + 1, claimedGrowth * trustLength, large} {
+		for _, length := range []int64{size / 2, size, size + 1, 1 << 40} {
+			for _, limit := range []int64{size - 1, size, 1<<63 - 1} {
+				for _, end := range []error{io.EOF, broken} {
+					t.Run(fmt.Sprint(size, length, limit, end), func(t *testing.T) {
+						t.Parallel()
+						reader := io.MultiReader(iotest.HalfReader(strings.NewReader(source[:size])), iotest.ErrReader(end))
+						text, err := assemble(make([]byte, 10_000), reader, length, limit)
+						want, wantErr := source[:size], error(nil)
+						if size > limit {
+							want, wantErr = "", errTooLong
+						} else if end != io.EOF {
+							want, wantErr = "", end
+						}
+						if text != want || err != wantErr {
+							t.Errorf("assemble = %d bytes, %v, want %d, %v", len(text), err, len(want), wantErr)
+						}
+					})
+				}
 			}
 		}
 	}
@@ -75,7 +78,7 @@ func TestAssembleMemory(t *testing.T) {
 		var before, after runtime.MemStats
 		reader, piece := strings.NewReader(source), make([]byte, keepBuffer)
 		runtime.ReadMemStats(&before)
-		_, err := assemble(piece, reader, length)
+		_, err := assemble(piece, reader, length, 1<<40)
 		runtime.ReadMemStats(&after)
 		if set := after.TotalAlloc - before.TotalAlloc; set > most {
 			t.Errorf("assemble of %d bytes claimed to be %d sets aside %d, %v", large, length, set, err)

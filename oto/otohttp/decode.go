@@ -54,7 +54,7 @@ func decodeWith[T any](s *Server, r *http.Request, v *T, decode func(*otojson.De
 // without care send none or text/plain, so those pass.
 func checkContentType(header http.Header) error {
 	values := header["Content-Type"]
-	if len(values) == 0 || values[0] == "application/json" {
+	if len(values) == 0 || values[0] == "application/json" || values[0] == contentTypeJSON[0] {
 		return nil
 	}
 	mediaType, _, _ := strings.Cut(values[0], ";")
@@ -115,7 +115,7 @@ func readLong(r *http.Request) (string, error) {
 	}
 	piece := getBuffer()
 	piece.grow(keepBuffer)
-	text, err := assemble(piece.data[:keepBuffer], r.Body, r.ContentLength)
+	text, err := assemble(piece.data[:keepBuffer], r.Body, r.ContentLength, limit)
 	putBuffer(piece)
 	if err != nil {
 		return "", readError(r.Context(), err, limit)

@@ -78,8 +78,10 @@ func send(w http.ResponseWriter, r *http.Request, status int, body *buffer) erro
 			header["Content-Encoding"] = contentEncodingGzip
 		}
 	}
+	if len(header) > 0 {
+		delete(header, "Content-Length")
+	}
 	header["Content-Type"] = contentTypeJSON
-	delete(header, "Content-Length")
 	if len(body.data) >= contentLengthFrom || r.Method == http.MethodHead {
 		header["Content-Length"] = []string{strconv.Itoa(len(body.data))}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -56,7 +55,14 @@ type Server struct {
 	Logger *slog.Logger
 
 	registering sync.Mutex
-	routes      atomic.Pointer[map[string]http.HandlerFunc] // by "Service.Method"; copied on write
+	handlers    map[string]http.HandlerFunc // by "Service.Method"
+	routes      atomic.Pointer[routes]      // the same by path; nil before the first request and after a Register
+}
+
+// routes are a Server's handlers by the paths that they have below a base.
+type routes struct {
+	base   string
+	byPath map[string]http.HandlerFunc
 }
 
 // NewServer returns a Server with every field at its default.
@@ -80,12 +86,11 @@ func (s *Server) Register(service, method string, h http.HandlerFunc) {
 	if s.OnErr == nil {
 		s.OnErr = s.answerAndLog
 	}
-	routes := make(map[string]http.HandlerFunc)
-	if old := s.routes.Load(); old != nil {
-		maps.Copy(routes, *old)
+	if s.handlers == nil {
+		s.handlers = make(map[string]http.HandlerFunc)
 	}
-	routes[route] = h
-	s.routes.Store(&routes)
+	s.handlers[route] = h
+	s.routes.Store(nil)
 }
 
 // ServeHTTP answers r by the handler registered for its path. A known path with
@@ -118,27 +123,30 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // route returns the handler for the path of a request.
 func (s *Server) route(path string) (http.HandlerFunc, bool) {
 	routes := s.routes.Load()
-	if routes == nil {
-		return nil, false
+	if routes == nil || routes.base != s.Basepath {
+		routes = s.newRoutes()
 	}
+	handler, ok := routes.byPath[path]
+	return handler, ok
+}
+
+// newRoutes finds the path of each handler.
+func (s *Server) newRoutes() *routes {
+	s.registering.Lock()
+	defer s.registering.Unlock()
 	base := s.Basepath
 	if base == "" {
 		base = DefaultBasepath
 	}
-	name, ok := strings.CutPrefix(path, "/")
-	if !ok {
-		return nil, false
-	}
 	if base = strings.Trim(base, "/"); base != "" {
-		if name, ok = strings.CutPrefix(name, base); !ok {
-			return nil, false
-		}
-		if name, ok = strings.CutPrefix(name, "/"); !ok {
-			return nil, false
-		}
+		base += "/"
 	}
-	handler, ok := (*routes)[name]
-	return handler, ok
+	paths := &routes{base: s.Basepath, byPath: make(map[string]http.HandlerFunc, len(s.handlers))}
+	for name, handler := range s.handlers {
+		paths.byPath["/"+base+name] = handler
+	}
+	s.routes.Store(paths)
+	return paths
 }
 
 // methodNotAllowed answers a request for a known route that isn't a POST. Like

@@ -37,7 +37,17 @@
 // It is fuzzed beside encoding/json.
 package otojson
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"sync"
+)
+
+// Both would otherwise be allocated for each text, since functions are called with
+// them that the compiler can't see through.
+var (
+	decoders = sync.Pool{New: func() any { return new(Decoder) }}
+	encoders = sync.Pool{New: func() any { return new(Encoder) }}
+)
 
 // Unmarshal decodes a JSON text into v, which has to be zero, by decode. The
 // strings in v are parts of text, so that none is copied: one that is kept keeps
@@ -45,9 +55,13 @@ import "encoding/json"
 //
 // The error is encoding/json's.
 func Unmarshal[T any](text string, copied bool, v *T, decode func(*Decoder, *T)) error {
-	d := &Decoder{text: text, copied: copied}
+	d := decoders.Get().(*Decoder)
+	*d = Decoder{text: text, copied: copied}
 	decode(d, v)
-	if d.end() {
+	ok := d.end()
+	d.text = "" // which others may let go of
+	decoders.Put(d)
+	if ok {
 		return nil
 	}
 	var zero T
@@ -61,10 +75,14 @@ func Append[T any](b []byte, v *T, encode func(*Encoder, *T)) ([]byte, error) {
 	if v == nil {
 		return append(b, "null"...), nil
 	}
-	e := &Encoder{b: b}
+	e := encoders.Get().(*Encoder)
+	*e = Encoder{b: b}
 	encode(e, v)
-	if !e.failed {
-		return e.b, nil
+	out, ok := e.b, !e.failed
+	e.b = nil
+	encoders.Put(e)
+	if ok {
+		return out, nil
 	}
 	text, err := json.Marshal(v)
 	if err != nil {

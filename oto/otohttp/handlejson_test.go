@@ -1,0 +1,196 @@
+package otohttp_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/pacedotdev/oto/otohttp"
+	"github.com/pacedotdev/oto/otojson"
+)
+
+// Code for JSON as oto generates it.
+
+var eatTacoRequestKeys = []string{"name", "tacos"}
+
+func decodeEatTacoRequest(d *otojson.Decoder, r *eatTacoRequest) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(eatTacoRequestKeys) {
+		case "name":
+			d.String(&r.Name)
+		case "tacos":
+			d.Strings(&r.Tacos)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+func encodeEatTacoRequest(e *otojson.Encoder, r *eatTacoRequest) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.Key(`"tacos":`)
+	e.Strings(r.Tacos)
+	e.EndObject()
+}
+
+// generatedServer returns a quiet server with TacoService.Echo.
+func generatedServer(call func(context.Context, eatTacoRequest) (*eatTacoRequest, error)) *otohttp.Server {
+	server := otohttp.NewServer()
+	server.Logger = slog.New(slog.DiscardHandler)
+	otohttp.HandleJSON(server, "TacoService", "Echo", decodeEatTacoRequest, encodeEatTacoRequest, call)
+	return server
+}
+
+// With generated code every call is answered as without: the same status, headers
+// and body, whatever is sent.
+func TestHandleJSONAnswersAsHandle(t *testing.T) {
+	t.Parallel()
+	call := func(_ context.Context, request eatTacoRequest) (*eatTacoRequest, error) {
+		switch request.Name {
+		case "nobody":
+			return nil, nil
+		case "denied":
+			return nil, otohttp.Errorf(otohttp.PermissionDenied, "not %s", request.Name)
+		case "plain":
+			return nil, errors.New("plain")
+		case "panic":
+			panic("for the test")
+		}
+		return &request, nil
+	}
+	byHand := otohttp.NewServer()
+	byHand.Logger = slog.New(slog.DiscardHandler)
+	otohttp.Handle(byHand, "TacoService", "Echo", call)
+	generated := generatedServer(call)
+	byHand.MaxBodyBytes, generated.MaxBodyBytes = 1<<20, 1<<20
+	urls := []string{listen(t, byHand), listen(t, generated)}
+
+	long := `{"name":"` + strings.Repeat("a <b> ä", 30_000) + `","tacos":["x"]}`
+	tooLong := `{"name":"` + strings.Repeat("x", 2<<20) + `"}`
+	packed := map[string]string{"Content-Encoding": "gzip"}
+	accepts := map[string]string{"Accept-Encoding": "gzip"}
+	for name, req := range map[string]request{
+		"small":                    {body: sammy},
+		"null":                     {body: `null`},
+		"null fields":              {body: `{"name":null,"tacos":null}`},
+		"other case, unknown":      {body: ` {"NAME":"x","what":[{"a":1}],"tacos":[]} `},
+		"escapes":                  {body: `{"name":"\u00e4\ud83c\udf2e\"","tacos":["<&>","` + "\xff" + `"]}`},
+		"twice":                    {body: `{"tacos":["a","b"],"tacos":["c"]}`},
+		"empty":                    {body: ``},
+		"white space":              {body: " \n"},
+		"not JSON":                 {body: `{"name":"x",}`},
+		"cut":                      {body: `{"name":"x`},
+		"wrong type":               {body: `{"name":["x"]}`},
+		"wrong type inside":        {body: `{"tacos":["x",1]}`},
+		"more behind":              {body: `{} {}`},
+		"type of the body":         {body: sammy, header: map[string]string{"Content-Type": "text/html"}},
+		"coding of the body":       {body: sammy, header: map[string]string{"Content-Encoding": "br"}},
+		"packed":                   {body: zip(t, sammy), header: packed},
+		"packed, long":             {body: zip(t, long), header: packed},
+		"said to be packed":        {body: sammy, header: packed},
+		"long":                     {body: long},
+		"long, answered packed":    {body: long, header: accepts},
+		"long and wrong":           {body: long[:len(long)-1]},
+		"too long":                 {body: tooLong},
+		"too long unpacked":        {body: zip(t, tooLong), header: packed},
+		"nil answer":               {body: `{"name":"nobody"}`},
+		"error":                    {body: `{"name":"denied"}`},
+		"plain error":              {body: `{"name":"plain"}`},
+		"panic":                    {body: `{"name":"panic"}`},
+		"another method than POST": {method: http.MethodPut, body: sammy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := do(t, urls[0]+"/oto/TacoService.Echo", req)
+			got := do(t, urls[1]+"/oto/TacoService.Echo", req)
+			want.header.Del("Date")
+			got.header.Del("Date")
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("answer = %d %v %s\nwant     %d %v %s", got.status, got.header, abbreviated(got.body), want.status, want.header, abbreviated(want.body))
+			}
+		})
+	}
+}
+
+// A long body that ends before its length is refused, with a length and without.
+func TestHandleJSONBodyCutOff(t *testing.T) {
+	t.Parallel()
+	var failed error
+	server := generatedServer(func(_ context.Context, request eatTacoRequest) (*eatTacoRequest, error) {
+		t.Errorf("called with %d tacos", len(request.Tacos))
+		return nil, nil
+	})
+	server.OnErr = func(w http.ResponseWriter, r *http.Request, err error) { failed = err }
+	for _, length := range []int64{-1, 200_000} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/oto/TacoService.Echo",
+			io.MultiReader(strings.NewReader(`{"name":"`+strings.Repeat("x", 150_000)), errReader{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ContentLength = length
+		failed = nil
+		server.ServeHTTP(&discard{http.Header{}}, r)
+		wantError(t, failed, otohttp.InvalidArgument, http.StatusBadRequest, "request body: ends before its length")
+	}
+}
+
+type errReader struct{}
+
+func (errReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// The strings of a request are parts of its body, unless they are to be copied.
+func TestServerCopyStrings(t *testing.T) {
+	t.Parallel()
+	for _, copied := range []bool{false, true} {
+		var kept eatTacoRequest
+		server := generatedServer(func(_ context.Context, request eatTacoRequest) (*eatTacoRequest, error) {
+			kept = request
+			return nil, nil
+		})
+		server.CopyStrings = copied
+		do(t, listen(t, server)+"/oto/TacoService.Echo", request{body: sammy})
+		apart := reflect.ValueOf(kept.Tacos[0]).Pointer() - reflect.ValueOf(kept.Name).Pointer()
+		inBody := uintptr(strings.Index(sammy, kept.Tacos[0]) - strings.Index(sammy, kept.Name))
+		if (apart != inBody) != copied {
+			t.Errorf("CopyStrings %t: in memory the strings are %d bytes apart, in the body %d", copied, apart, inBody)
+		}
+	}
+}
+
+func TestServerBasepathChangesBetweenRequests(t *testing.T) {
+	t.Parallel()
+	server := tacoServer(eatTaco)
+	for _, base := range []string{"/oto/", "/", "", "api/v1", "/x"} {
+		server.Basepath = base
+		path := "/" + strings.Trim(base, "/") + "/TacoService.EatTaco"
+		switch base {
+		case "/":
+			path = "/TacoService.EatTaco"
+		case "":
+			path = "/oto/TacoService.EatTaco"
+		}
+		w := &recorded{discard: discard{http.Header{}}}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, path, strings.NewReader(sammy))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if server.ServeHTTP(w, r); w.status != http.StatusOK {
+			t.Errorf("Basepath %q: %s is answered with %d", base, path, w.status)
+		}
+	}
+}
+
+// recorded is an answer of which only the status counts.
+type recorded struct {
+	discard
+	status int
+}
+
+func (r *recorded) WriteHeader(status int) { r.status = status }
