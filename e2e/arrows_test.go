@@ -33,7 +33,7 @@ const (
 var rooms = []room{
 	{name: root + "/definitions/..."},
 	{name: root + "/templates/...", inTests: []string{root + "/generated/...", oto + "/otohttp", "*"}}, // no Go but tests of what they make
-	{name: root + "/generated/server/...", may: []string{oto + "/otohttp"}},
+	{name: root + "/generated/server/...", may: []string{oto + "/otohttp", oto + "/otojson"}},
 	{name: root + "/generated/client/..."},
 	{name: root + "/generated/..."},
 
@@ -62,7 +62,8 @@ var rooms = []room{
 
 	{name: oto + "/parser/...", may: []string{"*"}},
 	{name: oto + "/render/...", may: []string{oto + "/parser", "*"}},
-	{name: oto + "/otohttp/..."},
+	{name: oto + "/otohttp/...", may: []string{oto + "/otojson"}},
+	{name: oto + "/otojson/..."},
 	{name: oto + "/templates/..."},
 	{name: oto, may: []string{oto + "/parser", oto + "/render", oto + "/templates", "*"}, inTests: []string{oto + "/otohttp", oto + "/testdata/..."}},
 }
@@ -174,9 +175,12 @@ func TestArrowsCanFail(t *testing.T) {
 		{from: oto + "/parser", to: root + "/definitions"},
 		{from: oto + "/parser", to: "golang.org/x/tools/go/packages", allowed: true},
 		{from: oto + "/otohttp", to: "net/http", allowed: true},
+		{from: oto + "/otohttp", to: oto + "/otojson", allowed: true},
+		{from: oto + "/otojson", to: oto + "/otohttp"},
 		{from: oto + "/otohttp", to: oto + "/parser"},
 		{from: oto + "/otohttp", to: "github.com/gobuffalo/plush/v4"},
 		{from: root + "/generated/server", to: oto + "/otohttp", allowed: true},
+		{from: root + "/generated/server", to: oto + "/otojson", allowed: true},
 		{from: root + "/generated/server", to: root + "/generated/client"},
 		{from: root + "/generated/client", to: oto + "/otohttp"},
 		{from: root + "/server", to: root + "/generated/server", allowed: true},
