@@ -11,6 +11,7 @@ require (
 	connectrpc.com/connect/v2 v2.0.2
 	github.com/amammay/otorun v0.0.0
 	github.com/bufbuild/protocompile v0.14.1
+	github.com/go-json-experiment/json v1.27.2
 	github.com/pacedotdev/oto v0.17.0
 	github.com/twitchtv/twirp v8.1.3+incompatible
 	google.golang.org/grpc v1.85.0

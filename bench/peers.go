@@ -19,6 +19,7 @@ var peers = []peer{
 	floor,
 	{"**otorun**", "oto", "oto"},
 	{"net/http + encoding/json", "std", "std"},
+	{"net/http + jsontext", "jsontext", "jsontext"},
 	{"Twirp, JSON", "twirp", "twirp-json"},
 	{"Twirp, protobuf", "twirp", "twirp-protobuf"},
 	{"Connect, JSON, HTTP/1.1", "connect", "connect-json"},
@@ -56,7 +57,7 @@ func (p peer) common() peer {
 // build builds what is measured into dir. The services and runsd are built in their
 // own module, which has what they need.
 func build(dir string) error {
-	err := process.Build(dir, ".", "./contenders/floor", "./contenders/raw", "./contenders/std", "./contenders/oto", "./contenders/twirp", "./contenders/connect", "./contenders/grpc")
+	err := process.Build(dir, ".", "./contenders/floor", "./contenders/raw", "./contenders/std", "./contenders/jsontext", "./contenders/oto", "./contenders/twirp", "./contenders/connect", "./contenders/grpc")
 	if err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func build(dir string) error {
 
 // releases returns the versions of what is measured, from go.mod.
 func releases() (string, error) {
-	cmd := exec.Command("go", "list", "-m", "-f", "{{.Path}} {{.Version}}", "github.com/twitchtv/twirp", "connectrpc.com/connect/v2", "google.golang.org/grpc", "google.golang.org/protobuf")
+	cmd := exec.Command("go", "list", "-m", "-f", "{{.Path}} {{.Version}}", "github.com/twitchtv/twirp", "connectrpc.com/connect/v2", "google.golang.org/grpc", "google.golang.org/protobuf", "github.com/go-json-experiment/json")
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", cmd, err)

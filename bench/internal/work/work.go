@@ -123,6 +123,7 @@ type Wire struct{ Path, ContentType string }
 var Wires = map[string]Wire{
 	"floor":            {"/oto/TacoService.EatTaco", "application/json"},
 	"std":              {"/oto/TacoService.EatTaco", "application/json"},
+	"jsontext":         {"/oto/TacoService.EatTaco", "application/json"},
 	"oto":              {"/oto/TacoService.EatTaco", "application/json"},
 	"twirp-json":       {"/twirp/taco.TacoService/EatTaco", "application/json"},
 	"twirp-protobuf":   {"/twirp/taco.TacoService/EatTaco", "application/protobuf"},
