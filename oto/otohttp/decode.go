@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"math"
 	"net/http"
 	"os"
 	"strings"
@@ -27,7 +26,7 @@ func Decode(r *http.Request, v any) error {
 		return err
 	}
 	body := getBuffer()
-	err := readBody(body, r)
+	err := readBody(body, r, bodyLimit(r))
 	if err == nil {
 		err = unmarshal(body.data, v)
 	}
@@ -43,7 +42,7 @@ func decodeWith[T any](s *Server, r *http.Request, v *T, decode func(*otojson.De
 	if err := checkContentType(r.Header); err != nil {
 		return err
 	}
-	text, err := readText(r)
+	text, err := readText(r, s.bodyLimit())
 	if err != nil {
 		return err
 	}
@@ -94,12 +93,12 @@ func packedWithGzip(header http.Header) (bool, error) {
 }
 
 // readText returns the body of r, unpacked.
-func readText(r *http.Request) (string, error) {
+func readText(r *http.Request, limit int64) (string, error) {
 	if r.ContentLength > keepBuffer && len(r.Header["Content-Encoding"]) == 0 {
-		return readLong(r)
+		return readLong(r, limit)
 	}
 	body := getBuffer()
-	err := readBody(body, r)
+	err := readBody(body, r, limit)
 	text := string(body.data)
 	putBuffer(body)
 	return text, err
@@ -108,8 +107,7 @@ func readText(r *http.Request) (string, error) {
 // readLong returns a long body, which is read into what becomes the text: to read it
 // into a buffer that is too large for the pool and then copy all of it would take
 // twice the memory.
-func readLong(r *http.Request) (string, error) {
-	limit := bodyLimit(r)
+func readLong(r *http.Request, limit int64) (string, error) {
 	if r.ContentLength > limit {
 		return "", tooLong(limit)
 	}
@@ -124,7 +122,7 @@ func readLong(r *http.Request) (string, error) {
 }
 
 // readBody reads the body of r, unpacked, into the empty buffer b.
-func readBody(b *buffer, r *http.Request) error {
+func readBody(b *buffer, r *http.Request, limit int64) error {
 	packed, err := packedWithGzip(r.Header)
 	if err != nil {
 		return err
@@ -132,7 +130,6 @@ func readBody(b *buffer, r *http.Request) error {
 	if r.Body == nil {
 		return nil
 	}
-	limit := bodyLimit(r)
 	if r.ContentLength > limit {
 		return tooLong(limit)
 	}
@@ -187,13 +184,10 @@ func tooLong(limit int64) error {
 type limitKey struct{}
 
 // limitBody returns r with a limit for Decode, and for handlers that read the
-// body themselves; a negative one is none. It is a copy of r: net/http looks at
+// body themselves. It is a copy of r: net/http looks at
 // the body of its own request to decide how much of what is left unread it can do
 // without.
 func limitBody(w http.ResponseWriter, r *http.Request, limit int64) *http.Request {
-	if limit < 0 {
-		limit = math.MaxInt64
-	}
 	r = r.WithContext(context.WithValue(r.Context(), limitKey{}, limit))
 	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	return r

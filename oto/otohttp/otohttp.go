@@ -43,19 +43,23 @@ func HandleJSON[Request, Response any](server *Server, service, method string,
 	decode func(*otojson.Decoder, *Request), encode func(*otojson.Encoder, *Response),
 	call func(context.Context, Request) (*Response, error),
 ) {
-	server.Register(service, method, func(w http.ResponseWriter, r *http.Request) {
-		var request Request
-		if err := decodeWith(server, r, &request, decode); err != nil {
-			server.fail(w, r, err)
+	server.register(service, method, func(w http.ResponseWriter, r *http.Request) {
+		c := &struct { // one allocation rather than two
+			request Request
+			answer
+		}{answer: answer{ResponseWriter: w}}
+		defer server.recoverPanic(&c.answer, r)
+		if err := decodeWith(server, r, &c.request, decode); err != nil {
+			server.fail(&c.answer, r, err)
 			return
 		}
-		response, err := call(r.Context(), request)
+		response, err := call(r.Context(), c.request)
 		if err != nil {
-			server.fail(w, r, err)
+			server.fail(&c.answer, r, err)
 			return
 		}
-		if err := encodeWith(w, r, response, encode); err != nil {
-			server.fail(w, r, err)
+		if err := encodeWith(&c.answer, r, response, encode); err != nil {
+			server.fail(&c.answer, r, err)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -75,10 +76,18 @@ func NewServer() *Server {
 // Register makes h answer calls of service.method, instead of what answered them
 // before. It panics if h is nil.
 func (s *Server) Register(service, method string, h http.HandlerFunc) {
-	route := service + "." + method
 	if h == nil {
-		panic("otohttp: register " + route + ": nil handler")
+		panic("otohttp: register " + service + "." + method + ": nil handler")
 	}
+	s.register(service, method, func(w http.ResponseWriter, r *http.Request) {
+		tracked := &answer{ResponseWriter: w}
+		defer s.recoverPanic(tracked, r)
+		h(tracked, r)
+	})
+}
+
+// register is Register for a handler that recovers from its panics itself.
+func (s *Server) register(service, method string, h http.HandlerFunc) {
 	s.registering.Lock()
 	defer s.registering.Unlock()
 	// Generated handlers call the field as it is. The first of them is reached
@@ -89,7 +98,7 @@ func (s *Server) Register(service, method string, h http.HandlerFunc) {
 	if s.handlers == nil {
 		s.handlers = make(map[string]http.HandlerFunc)
 	}
-	s.handlers[route] = h
+	s.handlers[service+"."+method] = h
 	s.routes.Store(nil)
 }
 
@@ -113,11 +122,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.MaxBodyBytes != 0 && r.Body != nil {
-		r = limitBody(w, r, s.MaxBodyBytes)
+		r = limitBody(w, r, s.bodyLimit())
 	}
-	tracked := &answer{ResponseWriter: w}
-	defer s.recoverPanic(tracked, r)
-	handler(tracked, r)
+	handler(w, r)
+}
+
+// bodyLimit is how many bytes of a body are read.
+func (s *Server) bodyLimit() int64 {
+	switch {
+	case s.MaxBodyBytes == 0:
+		return DefaultMaxBodyBytes
+	case s.MaxBodyBytes < 0:
+		return math.MaxInt64
+	}
+	return s.MaxBodyBytes
 }
 
 // route returns the handler for the path of a request.
