@@ -51,7 +51,7 @@ func newBench() *bench {
 // wrong answer is an error of play.
 func TestContendersAnswerRightly(t *testing.T) {
 	b := newBench()
-	for _, id := range []string{"small", "k1", "k100", "answer"} {
+	for _, id := range []string{"small", "k1", "k100", "answer", "prose"} {
 		size, err := work.SizeOf(id)
 		if err != nil {
 			t.Fatal(err)
@@ -105,7 +105,7 @@ func TestTablesAreWhole(t *testing.T) {
 		t.Run(s.id, func(t *testing.T) {
 			b := newBench()
 			if s.id == "gzip" {
-				b.ids = append(b.ids, "answer")
+				b.ids = append(b.ids, "answer", "prose")
 			}
 			if s.id == "instructions" {
 				if _, err := exec.LookPath("valgrind"); err != nil {

@@ -16,7 +16,7 @@
 //	-quick             two rounds of short turns, and the slow measurements in part
 //	-only A,B          sections: server, instructions, gzip, client, pair, start, chain
 //	-peers REGEXP      only these, by the name of the variant, such as 'oto|grpc.*'
-//	-sizes A,B         small, k1, k100, answer
+//	-sizes A,B         small, k1, k100, answer, prose
 //	-rounds N -turn D  how often, and for how long, each is measured
 //	-out FOLDER        where RESULTS.md and chart.svg go; "" is nowhere
 //
@@ -63,7 +63,7 @@ func run(args []string, stdout io.Writer) error {
 	quick := fs.Bool("quick", false, "two rounds of short turns, and the slow measurements in part")
 	only := fs.String("only", "", "`sections`, by commas: "+strings.Join(ids(), ", "))
 	variants := fs.String("peers", ".*", "`regexp` of the peers' variants")
-	sizes := fs.String("sizes", "small,k1,k100,answer", "`sizes` of requests, by commas")
+	sizes := fs.String("sizes", "small,k1,k100,answer,prose", "`sizes` of requests, by commas")
 	rounds := fs.Int("rounds", 5, "`number` of rounds")
 	turn := fs.Duration("turn", time.Second, "`time` of a turn")
 	out := fs.String("out", ".", "`folder` for RESULTS.md and chart.svg")

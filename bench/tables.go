@@ -54,8 +54,14 @@ func kilo(bytes float64) string { return figure(bytes / 1000) }
 func mega(bytes float64) string { return figure(bytes / 1e6) }
 
 func heading(size work.Size) string {
-	what := map[string]string{"small": "small", "k1": "1,000 tacos", "k100": "100,000 tacos", "answer": "a name that makes the answer long"}[size.ID]
-	return fmt.Sprintf("%s (%d bytes of JSON, %d callers)", what, len(size.JSON()), size.Callers)
+	return fmt.Sprintf("%s (%d bytes of JSON, %d callers)", what(size), len(size.JSON()), size.Callers)
+}
+
+func what(size work.Size) string {
+	return map[string]string{
+		"small": "small", "k1": "1,000 tacos", "k100": "100,000 tacos",
+		"answer": "a page of eaters in the answer", "prose": "words at random in the answer",
+	}[size.ID]
 }
 
 func serverCPU(r result) float64 { return r.Server }
@@ -96,7 +102,7 @@ func (b *bench) packed() (string, error) {
 		}
 	}
 	var turns []turn
-	for _, size := range b.sizes("small", "answer") {
+	for _, size := range b.sizes("small", "answer", "prose") {
 		for _, p := range peers {
 			turns = append(turns,
 				turn{server: p, client: p.generator(), size: size},
@@ -109,15 +115,40 @@ func (b *bench) packed() (string, error) {
 	}
 	t := newTable("server", "answer", "CPU us as it is", "CPU us if the client accepts gzip", "more us")
 	for i := 0; i < len(results); i += 2 {
-		plain, packed := results[i], results[i+1]
-		more := make([]float64, len(plain))
-		for j := range more {
-			more[j] = packed[j].Server - plain[j].Server
-		}
-		t.row(turns[i].server.title, fmt.Sprintf("%d bytes", len(turns[i].size.AnswerJSON())),
-			figure(middle(plain, serverCPU)), figure(middle(packed, serverCPU)), fmt.Sprintf("%+.1f", stats.Median(more)))
+		size := turns[i].size
+		t.row(append([]string{turns[i].server.title, fmt.Sprintf("%s, %d bytes", what(size), len(size.AnswerJSON()))}, more(results[i], results[i+1], serverCPU)...)...)
 	}
-	return "## Answers to a client that accepts gzip\n\nThe others than Connect and otorun never pack. grpc-go packs only what its client asks for by name.\n\n" + t.String(), nil
+	text := "## Answers to a client that accepts gzip\n\nThe others than Connect and otorun never pack. grpc-go packs only what its client asks for by name.\n\n" + t.String()
+
+	// What unpacking takes of the clients of those who pack.
+	turns = nil
+	for _, size := range b.sizes("answer", "prose") {
+		for _, p := range peers {
+			if p.program == "oto" || p.program == "connect" {
+				turns = append(turns, turn{server: p.common(), client: p, size: size}, turn{server: p, client: p, size: size, gzip: true})
+			}
+		}
+	}
+	if len(turns) == 0 {
+		return text, nil
+	}
+	if results, err = b.inTurns("gunzip", turns); err != nil {
+		return "", err
+	}
+	t = newTable("client", "answer", "CPU us of one as it is", "CPU us of one packed", "more us")
+	for i := 0; i < len(results); i += 2 {
+		t.row(append([]string{turns[i].client.title, what(turns[i].size)}, more(results[i], results[i+1], clientCPU)...)...)
+	}
+	return text + "\nTheir clients, with the floor's server, which never packs, and with their own:\n\n" + t.String(), nil
+}
+
+// more are the cells of two figures, and by how much the second is above the first.
+func more(first, second []result, f func(result) float64) []string {
+	above := make([]float64, len(first))
+	for i := range above {
+		above[i] = f(second[i]) - f(first[i])
+	}
+	return []string{figure(middle(first, f)), figure(middle(second, f)), fmt.Sprintf("%+.1f", stats.Median(above))}
 }
 
 func (b *bench) clients() (string, error) {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 )
 
 // A Size is a request's.
@@ -24,8 +25,8 @@ type Size struct {
 	Tacos []string
 }
 
-// SizeOf returns the size with an ID. The answer to "answer" is as long as its
-// request, those to the others are short.
+// SizeOf returns the size with an ID. The answers to "answer" and "prose" are as
+// long as their requests, those to the others are short.
 func SizeOf(id string) (Size, error) {
 	two := []string{"Chicken", "Chorizo"}
 	switch id {
@@ -36,9 +37,11 @@ func SizeOf(id string) (Size, error) {
 	case "k100":
 		return Size{ID: id, Callers: 8, Name: "Sammy Sosa", Tacos: many(100_000)}, nil
 	case "answer":
-		return Size{ID: id, Callers: 8, Name: text(19_000), Tacos: two}, nil
+		return Size{ID: id, Callers: 8, Name: page(19_000), Tacos: two}, nil
+	case "prose":
+		return Size{ID: id, Callers: 8, Name: prose(19_000), Tacos: two}, nil
 	}
-	return Size{}, fmt.Errorf("no size %q: want small, k1, k100 or answer", id)
+	return Size{}, fmt.Errorf("no size %q: want small, k1, k100, answer or prose", id)
 }
 
 func many(n int) []string {
@@ -49,8 +52,34 @@ func many(n int) []string {
 	return tacos
 }
 
-// text returns n bytes of words, which pack about as well as prose does.
-func text(n int) string {
+// page returns n bytes of what ListEaters answers: records with the same fields,
+// with names and tacos of which there are some, and numbers. It lacks the quotes,
+// which a string would have to escape, and packs as well as it does with them.
+func page(n int) string {
+	names := strings.Fields("Sammy Ana Luis Maria Grace Ken Ada Rob Frances Edsger Barbara Tony Niklaus Margaret Dennis Brian Radia Leslie")
+	families := strings.Fields("Sosa Garcia Lopez Hopper Thompson Lovelace Pike Allen Dijkstra Liskov Hoare Wirth Hamilton Ritchie Kernighan Perlman")
+	kinds := strings.Split("Al pastor,Carnitas,Chicken,Chorizo,Fish,Barbacoa,Lengua,Carne asada,Suadero,Birria,Shrimp,Potato", ",")
+	r := rand.New(rand.NewPCG(1, 2))
+	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	var b strings.Builder
+	b.WriteString("{eaters:[")
+	for count := 20; b.Len() < n; count = max(count-r.IntN(2), 1) {
+		fmt.Fprintf(&b, "{name:%s %s,tacos:[", names[r.IntN(len(names))], families[r.IntN(len(families))])
+		for i := range count {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString(kinds[r.IntN(len(kinds))])
+		}
+		at = at.Add(-time.Duration(r.Int64N(int64(24 * time.Hour)))).Truncate(time.Microsecond)
+		fmt.Fprintf(&b, "],count:%d,lastMeal:%s},", count, at.Format(time.RFC3339Nano))
+	}
+	return b.String()[:n]
+}
+
+// prose returns n bytes of words at random, which are harder to pack than what
+// services answer.
+func prose(n int) string {
 	r := rand.New(rand.NewPCG(1, 2))
 	words := make([]string, 500)
 	for i := range words {

@@ -13,7 +13,7 @@ import (
 
 // What is written by hand is what the libraries make of the same message.
 func TestWire(t *testing.T) {
-	for _, id := range []string{"small", "k1", "k100", "answer"} {
+	for _, id := range []string{"small", "k1", "k100", "answer", "prose"} {
 		size, err := work.SizeOf(id)
 		if err != nil {
 			t.Fatal(err)
