@@ -123,24 +123,26 @@ func (s *Store) write() {
 
 // apply makes the record, and says whether it was another one before.
 func (p *put) apply(tx *bbolt.Tx, now time.Time) (changed bool, err error) {
-	records, ranks := tx.Bucket(byName), tx.Bucket(byRank)
-	if old := records.Get([]byte(p.name)); old != nil {
-		r, err := decode(p.name, old)
-		if err != nil {
+	records := tx.Bucket(byName)
+	r := record{lastMeal: now, count: p.count, tacos: p.tacos}
+	if was := records.Get([]byte(p.name)); was != nil {
+		old, err := decode(p.name, was)
+		switch {
+		case err != nil:
 			return false, err
-		}
-		if bytes.Equal(r.tacos, p.tacos) {
+		case bytes.Equal(old.tacos, p.tacos):
 			return false, nil
+		case old.count == p.count: // the rank stays
+			return true, records.Put([]byte(p.name), r.encode(p.name))
 		}
-		if err := ranks.Delete(r.rank(p.name)); err != nil {
+		if err := tx.Bucket(byRank).Delete(old.rank(p.name)); err != nil {
 			return false, err
 		}
 	}
-	r := record{lastMeal: now, count: p.count, tacos: p.tacos}
 	if err := records.Put([]byte(p.name), r.encode(p.name)); err != nil {
 		return false, err
 	}
-	return true, ranks.Put(r.rank(p.name), nil)
+	return true, tx.Bucket(byRank).Put(r.rank(p.name), nil)
 }
 
 // List returns up to limit eaters behind a rank, or from the first on if that is
