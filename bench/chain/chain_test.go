@@ -53,7 +53,7 @@ func TestChain(t *testing.T) {
 		}
 	}
 	bin := t.TempDir()
-	if err := process.Build(bin, "..", "./contenders/floor"); err != nil {
+	if err := process.Build(bin, "..", "./contenders/floor", "./contenders/keeper"); err != nil {
 		t.Fatal(err)
 	}
 	if err := process.Build(bin, "../..", "./server", "./client", "./runsd"); err != nil {
@@ -64,23 +64,34 @@ func TestChain(t *testing.T) {
 	run := cloudruntest.Start(t,
 		cloudruntest.Service{Name: "tacoserver", Command: filepath.Join(bin, "server"), Runsd: runsd, Invokers: []string{"tacoclient", "probe"}, MinInstances: 1},
 		cloudruntest.Service{Name: "tacoclient", Command: filepath.Join(bin, "client"), Runsd: runsd, Invokers: []string{"user:" + person}, MinInstances: 1},
-		cloudruntest.Service{Name: "probe", Command: floor, Args: []string{"probe"}, Runsd: runsd, Invokers: []string{"user:" + person}, MinInstances: 1},
+		cloudruntest.Service{Name: "probe", Command: floor, Args: []string{"probe"}, Env: []string{"BENCH_FRESH=1"}, Runsd: runsd, Invokers: []string{"user:" + person}, MinInstances: 1},
 	)
 	door := findDoor(t, run)
+	const fresh = "BENCH_FRESH=1"
+	tokenOf := func(as, service string) string { return "BENCH_TOKEN=" + run.Token(as, run.URL(service)) }
 	through := func(as, service string, env ...string) opener {
-		env = append(env, "BENCH_CA="+door.ca, "BENCH_DIAL="+door.addr, "BENCH_TOKEN="+run.Token(as, run.URL(service)))
+		env = append(env, "BENCH_CA="+door.ca, "BENCH_DIAL="+door.addr, tokenOf(as, service))
 		return calling(floor, run.URL(service), env...)
 	}
 
-	// The same processes as floors, from the end of the way to its beginning.
-	floorServer := startFloor(t, floor, "floor")
-	innerCert, outerCert := filepath.Join(bin, "inner.pem"), filepath.Join(bin, "outer.pem")
-	innerDoor := startFloor(t, floor, "door", "BENCH_NEXT=http://"+floorServer.Addr, "BENCH_CERT="+innerCert)
-	floorRunsd := startFloor(t, floor, "proxy", "BENCH_NEXT=https://"+innerDoor.Addr, "BENCH_CA="+innerCert)
+	// The same processes as floors, from the end of the way to its beginning. They
+	// carry as long a token.
+	memory, disk := memoryDir(t), t.TempDir()
+	constant := startFloor(t, floor, "floor")
+	keeper := startFloor(t, filepath.Join(bin, "keeper"), "keeper", "BENCH_DB="+filepath.Join(memory, "floor.db"))
+	diskKeeper := startFloor(t, filepath.Join(bin, "keeper"), "keeper", "BENCH_DB="+filepath.Join(disk, "floor.db"))
+	startDoor := func(to *process.Process) (door *process.Process, ca string) {
+		cert := filepath.Join(t.TempDir(), "cert.pem")
+		return startFloor(t, floor, "door", "BENCH_NEXT=http://"+to.Addr, "BENCH_CERT="+cert), "BENCH_CA=" + cert
+	}
+	constantDoor, constantCA := startDoor(constant)
+	innerDoor, innerCA := startDoor(keeper)
+	floorRunsd := startFloor(t, floor, "proxy", "BENCH_NEXT=https://"+innerDoor.Addr, innerCA, tokenOf("tacoclient", "tacoserver"))
 	floorClient := startFloor(t, floor, "front", "BENCH_NEXT=http://"+floorRunsd.Addr)
-	outerDoor := startFloor(t, floor, "door", "BENCH_NEXT=http://"+floorClient.Addr, "BENCH_CERT="+outerCert)
+	outerDoor, outerCA := startDoor(floorClient)
 
-	alone, alonePID := startServer(t, filepath.Join(bin, "server"))
+	alone, alonePID := startServer(t, filepath.Join(bin, "server"), memory)
+	aloneOnDisk, onDiskPID := startServer(t, filepath.Join(bin, "server"), disk)
 	inside := containers(t)
 	hops := map[string][]int{
 		Door:       {os.Getpid()}, // the platform is this process
@@ -94,17 +105,24 @@ func TestChain(t *testing.T) {
 		}
 	}
 	floors := map[string][]int{
-		Door: {innerDoor.PID(), outerDoor.PID()}, Server: {floorServer.PID()}, Tacoclient: {floorClient.PID()}, Runsd: {floorRunsd.PID()},
+		Door: {innerDoor.PID(), outerDoor.PID()}, Server: {keeper.PID()}, Tacoclient: {floorClient.PID()}, Runsd: {floorRunsd.PID()},
 	}
+	asClient := tokenOf("tacoclient", "tacoserver")
 	parts := []part{
-		{Here, Parts[0], calling(floor, alone), map[string][]int{Server: {alonePID}}},
-		{Floor, Parts[0], calling(floor, "http://"+floorServer.Addr), only(floors, Server)},
-		{Here, Parts[1], through("tacoclient", "tacoserver"), only(hops, Door, Server)},
-		{Floor, Parts[1], calling(floor, "https://"+innerDoor.Addr, "BENCH_CA="+innerCert), only(floors, Door, Server)},
-		{Here, Parts[2], probing(run), map[string][]int{Door: hops[Door], Server: hops[Server], Runsd: inside["probe runsd"]}},
-		{Floor, Parts[2], calling(floor, "http://"+floorRunsd.Addr), only(floors, Runsd, Door, Server)},
-		{Here, Parts[3], through(person, "tacoclient", "BENCH_GET=/"), hops},
-		{Floor, Parts[3], calling(floor, "https://"+outerDoor.Addr, "BENCH_CA="+outerCert, "BENCH_GET=/"), floors},
+		{Here, Alone, calling(floor, alone, fresh), map[string][]int{Server: {alonePID}}},
+		{Floor, Alone, calling(floor, "http://"+keeper.Addr, fresh), only(floors, Server)},
+		{Here, Disk, calling(floor, aloneOnDisk, fresh), map[string][]int{Server: {onDiskPID}}},
+		{Floor, Disk, calling(floor, "http://"+diskKeeper.Addr, fresh), map[string][]int{Server: {diskKeeper.PID()}}},
+		{Here, Again, calling(floor, alone), map[string][]int{Server: {alonePID}}},
+		{Floor, Again, calling(floor, "http://"+constant.Addr), map[string][]int{Server: {constant.PID()}}},
+		{Here, Constant, through(person, "probe"), only(hops, Door)},
+		{Floor, Constant, calling(floor, "https://"+constantDoor.Addr, constantCA, tokenOf(person, "probe")), map[string][]int{Door: {constantDoor.PID()}}},
+		{Here, ByDoor, through("tacoclient", "tacoserver", fresh), only(hops, Door, Server)},
+		{Floor, ByDoor, calling(floor, "https://"+innerDoor.Addr, innerCA, asClient, fresh), map[string][]int{Door: {innerDoor.PID()}, Server: floors[Server]}},
+		{Here, ByRunsd, probing(run), map[string][]int{Door: hops[Door], Server: hops[Server], Runsd: inside["probe runsd"]}},
+		{Floor, ByRunsd, calling(floor, "http://"+floorRunsd.Addr, fresh), map[string][]int{Door: {innerDoor.PID()}, Server: floors[Server], Runsd: floors[Runsd]}},
+		{Here, Whole, through(person, "tacoclient", "BENCH_GET=/", fresh), hops},
+		{Floor, Whole, calling(floor, "https://"+outerDoor.Addr, outerCA, tokenOf(person, "tacoclient"), "BENCH_GET=/", fresh), floors},
 	}
 
 	var report Report
@@ -231,7 +249,7 @@ func startFloor(t *testing.T, floor, variant string, env ...string) *process.Pro
 	t.Cleanup(p.Stop)
 	// A door's certificate is there once it takes connections.
 	if variant == "door" {
-		file := env[len(env)-1][len("BENCH_CERT="):]
+		file := strings.TrimPrefix(env[len(env)-1], "BENCH_CERT=")
 		deadline := time.Now().Add(time.Minute)
 		for text, _ := os.ReadFile(file); len(text) == 0; text, _ = os.ReadFile(file) {
 			if time.Now().After(deadline) {
@@ -245,12 +263,25 @@ func startFloor(t *testing.T, floor, variant string, env ...string) *process.Pro
 
 var listening = regexp.MustCompile(`listening.*(http://localhost:\d+)`)
 
-// startServer runs tacoserver by itself, with the log that it has on Cloud Run, and
-// returns its URL.
-func startServer(t *testing.T, bin string) (string, int) {
+// memoryDir is a folder in memory, as a container's are, or where there is none on
+// the disk.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "otorun-bench-")
+	if err != nil {
+		t.Logf("no folder in memory: %v", err)
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// startServer runs tacoserver by itself, with the log that it has on Cloud Run and its
+// file in dir, and returns its URL.
+func startServer(t *testing.T, bin, dir string) (string, int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), bin)
-	cmd.Env = append(os.Environ(), "PORT=0", "K_SERVICE=tacoserver", "TACO_DB="+filepath.Join(t.TempDir(), "tacos.db"))
+	cmd.Env = append(os.Environ(), "PORT=0", "K_SERVICE=tacoserver", "GOOGLE_CLOUD_PROJECT=local-project", "TACO_DB="+filepath.Join(dir, "tacos.db"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := cmd.StderrPipe()
 	if err != nil {

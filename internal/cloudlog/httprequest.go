@@ -33,31 +33,34 @@ func (r HTTPRequest) MarshalText() ([]byte, error) {
 // MarshalJSON is Cloud Logging's HttpRequest.
 func (r HTTPRequest) MarshalJSON() ([]byte, error) { return r.appendJSON(nil), nil }
 
+// appendJSON is written for speed: there is a line a request. Keys come quoted.
 func (r HTTPRequest) appendJSON(buf []byte) []byte {
 	text := func(key, value string) {
 		if value != "" {
-			buf = appendString(appendKey(buf, key), value)
+			buf = appendString(appendQuotedKey(buf, key), value)
 		}
 	}
 	// Sizes are 64-bit numbers, which Google's JSON writes as text.
 	size := func(key string, n int64) {
 		if n > 0 {
-			text(key, strconv.FormatInt(n, 10))
+			buf = append(appendQuotedKey(buf, key), '"')
+			buf = append(strconv.AppendInt(buf, n, 10), '"')
 		}
 	}
 	buf = append(buf, '{')
-	text("requestMethod", r.Method)
-	text("requestUrl", r.URL)
+	text(`"requestMethod":`, r.Method)
+	text(`"requestUrl":`, r.URL)
 	if r.Status != 0 {
-		buf = strconv.AppendInt(appendKey(buf, "status"), int64(r.Status), 10)
+		buf = strconv.AppendInt(appendQuotedKey(buf, `"status":`), int64(r.Status), 10)
 	}
-	size("requestSize", r.RequestSize)
-	size("responseSize", r.ResponseSize)
-	text("userAgent", r.UserAgent)
-	text("remoteIp", r.RemoteIP)
+	size(`"requestSize":`, r.RequestSize)
+	size(`"responseSize":`, r.ResponseSize)
+	text(`"userAgent":`, r.UserAgent)
+	text(`"remoteIp":`, r.RemoteIP)
 	if r.Latency > 0 {
-		text("latency", strconv.FormatFloat(r.Latency.Seconds(), 'f', -1, 64)+"s")
+		buf = append(appendQuotedKey(buf, `"latency":`), '"')
+		buf = append(strconv.AppendFloat(buf, r.Latency.Seconds(), 'f', -1, 64), `s"`...)
 	}
-	text("protocol", r.Protocol)
+	text(`"protocol":`, r.Protocol)
 	return append(buf, '}')
 }

@@ -221,11 +221,17 @@ func appendAttr(buf []byte, a slog.Attr, top bool) []byte {
 // appendKey writes a key, after a comma unless it is the first of its object or
 // of the buffer.
 func appendKey(buf []byte, key string) []byte {
+	return append(appendString(appendComma(buf), key), ':')
+}
+
+// appendQuotedKey is appendKey for a key that is known, with its quotes and colon.
+func appendQuotedKey(buf []byte, key string) []byte { return append(appendComma(buf), key...) }
+
+func appendComma(buf []byte) []byte {
 	if n := len(buf); n > 0 && buf[n-1] != '{' {
 		buf = append(buf, ',')
 	}
-	buf = appendString(buf, key)
-	return append(buf, ':')
+	return buf
 }
 
 func appendValue(buf []byte, v slog.Value) []byte {

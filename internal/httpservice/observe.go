@@ -1,6 +1,7 @@
 package httpservice
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -62,7 +63,7 @@ func observe(next http.Handler, log *slog.Logger, draining *atomic.Bool, request
 			// The message names the caller, so that a glance at the log shows
 			// which requests came by way of runsd.
 			userAgent := clip(r.UserAgent(), 256)
-			log.LogAttrs(ctx, slog.LevelInfo, "request from "+orUnknown(userAgent), cloudlog.HTTP(cloudlog.HTTPRequest{
+			record(ctx, log, "request from "+orUnknown(userAgent), cloudlog.HTTP(cloudlog.HTTPRequest{
 				Method:       r.Method,
 				URL:          clip(r.URL.RequestURI(), 2048),
 				Status:       a.status,
@@ -79,6 +80,18 @@ func observe(next http.Handler, log *slog.Logger, draining *atomic.Bool, request
 		}()
 		next.ServeHTTP(a, r)
 	})
+}
+
+// record logs at Info as log.LogAttrs does, but doesn't look for the place in the
+// source that it is called from: that takes a fifth of the time of the line, and is
+// the same for each.
+func record(ctx context.Context, log *slog.Logger, message string, attr slog.Attr) {
+	if !log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	r := slog.NewRecord(time.Now(), slog.LevelInfo, message, 0)
+	r.AddAttrs(attr)
+	log.Handler().Handle(ctx, r)
 }
 
 // An answer notes what is written through it.

@@ -25,8 +25,9 @@ import (
 // client with what costs nothing to set right: enough idle connections, and a
 // pool of buffers.
 
-// door ends TLS, and hands on over HTTP/1.1: a front door without its rules. It
-// writes its certificate to BENCH_CERT.
+// door ends TLS, and hands on over HTTP/1.1, with the headers that say where the
+// request is from: a front door without its rules. It writes its certificate to
+// BENCH_CERT.
 func door(ln net.Listener, _ work.Size) error {
 	cert, pem, err := selfsigned.New("127.0.0.1")
 	if err != nil {
@@ -35,7 +36,7 @@ func door(ln net.Listener, _ work.Size) error {
 	if err := os.WriteFile(os.Getenv("BENCH_CERT"), pem, 0o600); err != nil {
 		return err
 	}
-	handler, err := reverse(&http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true})
+	handler, err := reverse(&http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}, (*httputil.ProxyRequest).SetXForwarded)
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func door(ln net.Listener, _ work.Size) error {
 	return s.ServeTLS(ln, "", "")
 }
 
-// proxy hands on over TLS, with a token: what stands for runsd.
+// proxy hands on over TLS, with the token BENCH_TOKEN: what stands for runsd.
 func proxy(ln net.Listener, _ work.Size) error {
 	roots, err := os.ReadFile(os.Getenv("BENCH_CA"))
 	if err != nil {
@@ -55,16 +56,17 @@ func proxy(ln net.Listener, _ work.Size) error {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(roots)
+	token := []string{"Bearer " + os.Getenv("BENCH_TOKEN")}
 	handler, err := reverse(&http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1000, DisableCompression: true,
-	})
+	}, func(r *httputil.ProxyRequest) { r.Out.Header["Authorization"] = token })
 	if err != nil {
 		return err
 	}
 	return http.Serve(ln, handler)
 }
 
-func reverse(transport *http.Transport) (*httputil.ReverseProxy, error) {
+func reverse(transport *http.Transport, change func(*httputil.ProxyRequest)) (*httputil.ReverseProxy, error) {
 	next, err := url.Parse(os.Getenv("BENCH_NEXT"))
 	if err != nil {
 		return nil, err
@@ -72,7 +74,7 @@ func reverse(transport *http.Transport) (*httputil.ReverseProxy, error) {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(next)
-			r.Out.Header["Authorization"] = []string{"Bearer x"}
+			change(r)
 		},
 		Transport:  transport,
 		BufferPool: new(pool),
@@ -106,14 +108,24 @@ func front(ln net.Listener, size work.Size) error {
 	}))
 }
 
-// probe is the client as a service of Cloud Run: a request with ?to=URL&c=CALLERS
-// and &millis= makes it measure what it sees from inside its container.
+// probe is the floor as a service of Cloud Run: what it is asked is answered with a
+// constant, and GET /?to=URL&c=CALLERS&millis= makes it measure, as a client, what it
+// sees from inside its container.
 func probe() {
+	size, err := work.SizeOf("small")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	constant := handler(size)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			constant.ServeHTTP(w, r)
+			return
+		}
 		callers, _ := strconv.Atoi(r.FormValue("c"))
 		millis, _ := strconv.Atoi(r.FormValue("millis"))
-		size, err := work.SizeOf("small")
-		if err != nil || callers < 1 || millis < 1 {
+		if callers < 1 || millis < 1 {
 			http.Error(w, "want ?to=URL&c=CALLERS&millis=MILLISECONDS", http.StatusBadRequest)
 			return
 		}

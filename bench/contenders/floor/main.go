@@ -15,8 +15,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	neturl "net/url"
 	"os"
+	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/amammay/otorun/bench/internal/contender"
 	"github.com/amammay/otorun/bench/internal/work"
@@ -81,7 +84,8 @@ func handler(size work.Size) http.Handler {
 
 // client posts the request, or gets BENCH_GET if that is set. With the certificates
 // of BENCH_CA, the token BENCH_TOKEN and the address BENCH_DIAL, whatever the URL
-// says, it goes through a front door.
+// says, it goes through a front door. BENCH_FRESH has the last taco of each request
+// be another one, so that there is always something new to keep.
 func client(o contender.Options) (contender.Call, error) {
 	transport := contender.Transport(o)
 	if file := os.Getenv("BENCH_CA"); file != "" {
@@ -103,6 +107,8 @@ func client(o contender.Options) (contender.Call, error) {
 	if path := os.Getenv("BENCH_GET"); path != "" {
 		url, method, body = o.To+path, http.MethodGet, nil
 	}
+	fresh := os.Getenv("BENCH_FRESH") != ""
+	var n atomic.Int64
 	header := http.Header{"Content-Type": contentTypeJSON}
 	if token := os.Getenv("BENCH_TOKEN"); token != "" {
 		header["Authorization"] = []string{"Bearer " + token}
@@ -110,6 +116,16 @@ func client(o contender.Options) (contender.Call, error) {
 	client := &http.Client{Transport: transport}
 	want := []byte(o.Size.Want())
 	return func(ctx context.Context, _ int) error {
+		url, body := url, body
+		if fresh {
+			size := o.Size
+			size.Tacos = []string{size.Tacos[0], strconv.FormatInt(n.Add(1), 10)}
+			if method == http.MethodGet {
+				url += "?" + neturl.Values{"name": {size.Name}, "taco": size.Tacos}.Encode()
+			} else {
+				body = size.JSON()
+			}
+		}
 		r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 		if err != nil {
 			return err

@@ -41,6 +41,8 @@ type Entry struct {
 	// JSON says that the line is an object, and Line is the line itself.
 	JSON bool
 	Line string
+
+	unread bool // the line hasn't been taken apart
 }
 
 // Request is Cloud Logging's httpRequest.
@@ -56,18 +58,18 @@ type Request struct {
 	Protocol      string `json:"protocol,omitempty"`
 }
 
-// parse makes an entry of a line.
-func parse(source Source, now time.Time, severity, line string) Entry {
-	e := Entry{Source: source, Time: now, Severity: severity, Message: line, Line: line}
-	var fields map[string]any
-	if len(line) == 0 || line[0] != '{' || json.Unmarshal([]byte(line), &fields) != nil {
-		return e
+// read takes the line apart.
+func (e *Entry) read() {
+	e.unread = false
+	var fields map[string]json.RawMessage
+	if len(e.Line) == 0 || e.Line[0] != '{' || json.Unmarshal([]byte(e.Line), &fields) != nil {
+		return
 	}
 	e.Message, e.JSON = "", true
 	text := func(into *string, keys ...string) {
 		for _, key := range keys {
-			if s, ok := fields[key].(string); ok && *into == "" {
-				*into = s
+			if raw := fields[key]; *into == "" && len(raw) > 0 && raw[0] == '"' {
+				json.Unmarshal(raw, into)
 				delete(fields, key)
 			}
 		}
@@ -86,17 +88,20 @@ func parse(source Source, now time.Time, severity, line string) Entry {
 	}
 	delete(fields, "logging.googleapis.com/trace_sampled")
 	if raw, ok := fields["httpRequest"]; ok {
-		text, err := json.Marshal(raw)
 		request := new(Request)
-		if err == nil && json.Unmarshal(text, request) == nil {
+		if json.Unmarshal(raw, request) == nil {
 			e.Request = request
 			delete(fields, "httpRequest")
 		}
 	}
 	if len(fields) > 0 {
-		e.Fields = fields
+		e.Fields = make(map[string]any, len(fields))
 	}
-	return e
+	for key, raw := range fields {
+		var value any
+		json.Unmarshal(raw, &value)
+		e.Fields[key] = value
+	}
 }
 
 // kept is how many entries a Store keeps.
@@ -110,9 +115,10 @@ type Store struct {
 	next    int
 }
 
-// Append adds a line of a container.
+// Append adds a line of a container. It is taken apart when somebody wants to see
+// it: most lines of a service under load are dropped unseen.
 func (s *Store) Append(source Source, severity, line string) {
-	s.Add(parse(source, time.Now(), severity, line))
+	s.Add(Entry{Source: source, Time: time.Now(), Severity: severity, Message: line, Line: line, unread: true})
 }
 
 // Add adds an entry.
@@ -120,7 +126,10 @@ func (s *Store) Add(e Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.entries) >= 2*kept {
-		s.entries = slices.Clone(s.entries[kept:])
+		s.entries = slices.Delete(s.entries, 0, kept)
+	}
+	if e.unread && len(s.follow) > 0 {
+		e.read()
 	}
 	s.entries = append(s.entries, e)
 	for _, key := range slices.Sorted(maps.Keys(s.follow)) {
@@ -133,9 +142,12 @@ func (s *Store) Entries(match func(Entry) bool) []Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var found []Entry
-	for _, e := range s.entries {
-		if match == nil || match(e) {
-			found = append(found, e)
+	for i := range s.entries {
+		if s.entries[i].unread {
+			s.entries[i].read()
+		}
+		if match == nil || match(s.entries[i]) {
+			found = append(found, s.entries[i])
 		}
 	}
 	return found

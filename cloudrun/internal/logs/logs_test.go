@@ -11,12 +11,18 @@ import (
 
 var source = Source{Service: "tacoserver", Revision: "tacoserver-00001-abc", Instance: "1"}
 
+func entryOf(severity, line string) Entry {
+	var s Store
+	s.Append(source, severity, line)
+	return s.Entries(nil)[0]
+}
+
 func TestLineOfJSON(t *testing.T) {
 	line := `{"severity":"ERROR","time":"2026-11-23T21:29:02.683034117Z","message":"it broke","logging.googleapis.com/trace":"projects/p/traces/t",` +
 		`"logging.googleapis.com/spanId":"s","httpRequest":{"requestMethod":"GET","requestUrl":"/x","status":502,"latency":"0.5s"},"status":400,"a":"b"}`
-	e := parse(source, time.Now(), "DEFAULT", line)
+	e := entryOf("DEFAULT", line)
 	if e.Severity != "ERROR" || e.Message != "it broke" || e.Trace != "projects/p/traces/t" || e.SpanID != "s" || e.Line != line {
-		t.Errorf("parse = %+v", e)
+		t.Errorf("Append made %+v", e)
 	}
 	if e.Request == nil || e.Request.Status != 502 || e.Request.RequestURL != "/x" {
 		t.Errorf("request %+v", e.Request)
@@ -31,8 +37,8 @@ func TestLineOfJSON(t *testing.T) {
 
 func TestOtherLinesAreMessages(t *testing.T) {
 	for _, line := range []string{"", "plain", `{"half": `, "[1]", `"text"`} {
-		if e := parse(source, time.Now(), "ERROR", line); e.Message != line || e.Severity != "ERROR" {
-			t.Errorf("parse(%q) = %+v", line, e)
+		if e := entryOf("ERROR", line); e.Message != line || e.Severity != "ERROR" {
+			t.Errorf("of %q Append made %+v", line, e)
 		}
 	}
 }
@@ -71,6 +77,44 @@ func TestStoreKeepsTheNewest(t *testing.T) {
 	}
 	if got := s.Entries(func(e Entry) bool { return e.Line == "end" }); len(got) != 1 {
 		t.Errorf("found %d", len(got))
+	}
+}
+
+// Who follows and who asks later see the same, whenever a line was taken apart.
+func TestFollowersSeeEntriesTakenApart(t *testing.T) {
+	var s Store
+	const line = `{"severity":"ERROR","message":"it broke"}`
+	s.Append(source, "DEFAULT", line)
+	var followed []Entry
+	stop := s.Follow(func(e Entry) { followed = append(followed, e) })
+	s.Append(source, "DEFAULT", line)
+	stop()
+	s.Append(source, "DEFAULT", line)
+	all := s.Entries(func(e Entry) bool { return e.Severity == "ERROR" && e.Message == "it broke" && e.JSON })
+	if len(all) != 3 || len(followed) != 1 || followed[0].Severity != "ERROR" || !followed[0].JSON {
+		t.Errorf("followed %+v, all that match %+v", followed, all)
+	}
+}
+
+// BenchmarkLine is what a line of a request costs the platform when nobody reads it
+// and when somebody follows.
+func BenchmarkLine(b *testing.B) {
+	line := []byte(`{"severity":"INFO","time":"2026-11-23T21:29:02.683034117Z","message":"request from Go-http-client/1.1","logging.googleapis.com/trace":"projects/local-project/traces/4bf92f3577b34da6a3ce929d0e0e4736","logging.googleapis.com/spanId":"00f067aa0ba902b7","logging.googleapis.com/trace_sampled":true,` +
+		`"httpRequest":{"requestMethod":"POST","requestUrl":"/oto/TacoService.EatTaco","status":200,"requestSize":"51","responseSize":"59","userAgent":"Go-http-client/1.1","remoteIp":"127.0.0.1","latency":"0.000045s","protocol":"HTTP/1.1"}}` + "\n")
+	for name, followers := range map[string]int{"unread": 0, "followed": 1} {
+		b.Run(name, func(b *testing.B) {
+			var s Store
+			for range followers {
+				defer s.Follow(func(Entry) {})()
+			}
+			w := s.Writer(source, "DEFAULT")
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := w.Write(line); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

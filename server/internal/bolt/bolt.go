@@ -37,6 +37,9 @@ type Store struct {
 
 	mu      sync.Mutex
 	waiting []*put
+
+	writing sync.Mutex
+	onDisk  bool // what there is of records: the last write has succeeded
 }
 
 // A put is a record that is to be written, and is told what came of it.
@@ -68,10 +71,19 @@ func (s *Store) Put(_ context.Context, name string, tacos []string) error {
 	return nil
 }
 
+// errUnchanged ends a transaction that has nothing to write.
+var errUnchanged = errors.New("nothing has changed")
+
 // write writes what waits, in one transaction. While it waits for the one before
 // to be on the disk, more comes and is written with it: bbolt's Batch does the
 // same, but has even a single writer wait for company.
+//
+// Records that are as they are to be cost nothing, if they are known to be on the
+// disk. They aren't from the start: whoever wrote the file may have been killed
+// before it was written through.
 func (s *Store) write() {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	var group []*put
 	take := func() {
 		s.mu.Lock()
@@ -89,35 +101,48 @@ func (s *Store) write() {
 	}()
 	err = s.db.Update(func(tx *bbolt.Tx) error {
 		take()
-		now := time.Now()
+		now, unchanged := time.Now(), s.onDisk
 		for _, p := range group {
-			if err := p.apply(tx, now); err != nil {
+			changed, err := p.apply(tx, now)
+			if err != nil {
 				return err
 			}
+			unchanged = unchanged && !changed
 		}
+		if unchanged {
+			return errUnchanged
+		}
+		s.onDisk = false
 		return nil
 	})
+	if err == errUnchanged {
+		err = nil
+	}
+	s.onDisk = s.onDisk || err == nil
 }
 
-func (p *put) apply(tx *bbolt.Tx, now time.Time) error {
-	records, ranks := tx.Bucket(byName), tx.Bucket(byRank)
-	if old := records.Get([]byte(p.name)); old != nil {
-		r, err := decode(p.name, old)
-		if err != nil {
-			return err
-		}
-		if bytes.Equal(r.tacos, p.tacos) {
-			return nil
-		}
-		if err := ranks.Delete(r.rank(p.name)); err != nil {
-			return err
-		}
-	}
+// apply makes the record, and says whether it was another one before.
+func (p *put) apply(tx *bbolt.Tx, now time.Time) (changed bool, err error) {
+	records := tx.Bucket(byName)
 	r := record{lastMeal: now, count: p.count, tacos: p.tacos}
-	if err := records.Put([]byte(p.name), r.encode(p.name)); err != nil {
-		return err
+	if was := records.Get([]byte(p.name)); was != nil {
+		old, err := decode(p.name, was)
+		switch {
+		case err != nil:
+			return false, err
+		case bytes.Equal(old.tacos, p.tacos):
+			return false, nil
+		case old.count == p.count: // the rank stays
+			return true, records.Put([]byte(p.name), r.encode(p.name))
+		}
+		if err := tx.Bucket(byRank).Delete(old.rank(p.name)); err != nil {
+			return false, err
+		}
 	}
-	return ranks.Put(r.rank(p.name), nil)
+	if err := records.Put([]byte(p.name), r.encode(p.name)); err != nil {
+		return false, err
+	}
+	return true, tx.Bucket(byRank).Put(r.rank(p.name), nil)
 }
 
 // List returns up to limit eaters behind a rank, or from the first on if that is

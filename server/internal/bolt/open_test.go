@@ -289,3 +289,33 @@ func BenchmarkOpen(b *testing.B) {
 		})
 	}
 }
+
+// A record that is the same again is written once more after the file was opened,
+// since whoever wrote it may not have come to write it through, and then no more.
+func TestTheSameAgainIsNotWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tacos.db")
+	var before []byte
+	put := func(s *bolt.Store, taco string, wantWritten bool) {
+		t.Helper()
+		if err := s.Put(t.Context(), "Ana", []string{taco}); err != nil {
+			t.Fatal(err)
+		}
+		after, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if written := !bytes.Equal(before, after); written != wantWritten {
+			t.Errorf("written: %t, want %t", written, wantWritten)
+		}
+		before = after
+	}
+	s := open(t, path)
+	put(s, "Carnitas", true)
+	put(s, "Carnitas", false)
+	put(s, "Suadero", true)
+	put(s, "Suadero", false)
+	s.Close()
+	s = open(t, path)
+	put(s, "Suadero", true)
+	put(s, "Suadero", false)
+}
