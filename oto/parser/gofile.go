@@ -25,6 +25,7 @@ type GoFile struct {
 	// collections says of lists, arrays and maps, by Name, whether there is
 	// generated code for their JSON.
 	collections map[string]bool
+	forClient   bool
 }
 
 // GoFile returns the definition for a Go file whose template has the names of

@@ -67,12 +67,33 @@ func (f *GoFile) nameJSON() {
 // the list of its keys, if it has any.
 func (f *GoFile) DecodeFunc(t Type) string { return f.names["decode "+t.Name] }
 func (f *GoFile) EncodeFunc(t Type) string { return f.names["encode "+t.Name] }
-func (f *GoFile) Keys(t Type) string       { return f.names["keys "+t.Name] }
+func (f *GoFile) Keys(t Type) string {
+	if len(f.jsonFields(t)) == 0 {
+		return ""
+	}
+	return f.names["keys "+t.Name]
+}
+
+// ForClient is the file with the fields that clients have: all but the error in a
+// result, which becomes an error of the call.
+func (f *GoFile) ForClient() *GoFile {
+	client := *f
+	client.forClient = true
+	return &client
+}
+
+// jsonFields are the fields of an object that the file has.
+func (f *GoFile) jsonFields(t Type) []Field {
+	if !f.forClient {
+		return t.Fields
+	}
+	return slices.DeleteFunc(slices.Clone(t.Fields), Field.InBandError)
+}
 
 // KeyList is the list of an object's keys, as Go writes it.
 func (f *GoFile) KeyList(t Type) string {
 	var keys []string
-	for _, field := range t.Fields {
+	for _, field := range f.jsonFields(t) {
 		keys = append(keys, strconv.Quote(field.JSONName))
 	}
 	return strings.Join(keys, ", ")
@@ -357,12 +378,13 @@ func (f *GoFile) DecodeBody(t Type) string {
 	}
 	var b strings.Builder
 	b.WriteString("for more := d.Object(); more; more = d.MoreMembers() {\n")
-	if len(t.Fields) == 0 {
+	fields := f.jsonFields(t)
+	if len(fields) == 0 {
 		b.WriteString("d.Key(nil)\nd.Skip()\n}")
 		return b.String()
 	}
 	fmt.Fprintf(&b, "switch d.Key(%s) {\n", f.Keys(t))
-	for _, field := range t.Fields {
+	for _, field := range fields {
 		expr, _ := f.fieldExpr(field)
 		fmt.Fprintf(&b, "case %q:\n%s\n", field.JSONName, f.decode(field.Type.Wire, "&"+expr))
 	}
@@ -388,7 +410,7 @@ func (f *GoFile) EncodeBody(t Type) string {
 		return w.String()
 	}
 	w.line("e.Object()")
-	for _, field := range t.Fields {
+	for _, field := range f.jsonFields(t) {
 		w.field(field)
 	}
 	w.line("e.EndObject()")
