@@ -4,19 +4,14 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
-	"math"
 	"math/big"
-	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
+	"github.com/pacedotdev/oto/otoclient"
 	"github.com/pacedotdev/oto/testdata/torture/defs"
 	"github.com/pacedotdev/oto/testdata/torture/ext"
 )
@@ -32,11 +27,7 @@ func NewDefsClient(client *Client) *DefsClient {
 }
 
 func (s *DefsClient) Call(ctx context.Context, request DefsError) (*DefsError, error) {
-	var response DefsError
-	if err := s.client.call(ctx, "Client", "Call", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Client", "Call", &request, otoclient.EncodeJSON[DefsError], otoclient.DecodeJSON[DefsError])
 }
 
 // Elsewhere is a service of a second package.
@@ -50,11 +41,7 @@ func NewElsewhere(client *Client) *Elsewhere {
 }
 
 func (s *Elsewhere) Pay(ctx context.Context, request MoreMoney) (*MoreMoney, error) {
-	var response MoreMoney
-	if err := s.client.call(ctx, "Elsewhere", "Pay", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Elsewhere", "Pay", &request, otoclient.EncodeJSON[MoreMoney], otoclient.DecodeJSON[MoreMoney])
 }
 
 // Signatures are the ways to write a method.
@@ -68,147 +55,75 @@ func NewSignatures(client *Client) *Signatures {
 }
 
 func (s *Signatures) Alias(ctx context.Context, request PageOfTexts) (*PageOfTexts, error) {
-	var response PageOfTexts
-	if err := s.client.call(ctx, "Signatures", "Alias", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Alias", &request, otoclient.EncodeJSON[PageOfTexts], otoclient.DecodeJSON[PageOfTexts])
 }
 
 func (s *Signatures) Context(ctx context.Context, request Texts) (*Texts, error) {
-	var response Texts
-	if err := s.client.call(ctx, "Signatures", "Context", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Context", &request, otoclient.EncodeJSON[Texts], otoclient.DecodeJSON[Texts])
 }
 
 func (s *Signatures) ContextPointer(ctx context.Context, request Texts) (*Texts, error) {
-	var response Texts
-	if err := s.client.call(ctx, "Signatures", "ContextPointer", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "ContextPointer", &request, otoclient.EncodeJSON[Texts], otoclient.DecodeJSON[Texts])
 }
 
 func (s *Signatures) Copied(ctx context.Context, request MoreMoney) (*MoreMoney, error) {
-	var response MoreMoney
-	if err := s.client.call(ctx, "Signatures", "Copied", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Copied", &request, otoclient.EncodeJSON[MoreMoney], otoclient.DecodeJSON[MoreMoney])
 }
 
 func (s *Signatures) Enum(ctx context.Context, request Colour) (*Colour, error) {
-	var response Colour
-	if err := s.client.call(ctx, "Signatures", "Enum", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Enum", &request, otoclient.EncodeJSON[Colour], otoclient.DecodeJSON[Colour])
 }
 
 func (s *Signatures) Everything(ctx context.Context, request any) (*any, error) {
-	var response any
-	if err := s.client.call(ctx, "Signatures", "Everything", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Everything", &request, otoclient.EncodeJSON[any], otoclient.DecodeJSON[any])
 }
 
 func (s *Signatures) Imported(ctx context.Context, request ext.Money) (*ext.Money, error) {
-	var response ext.Money
-	if err := s.client.call(ctx, "Signatures", "Imported", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Imported", &request, otoclient.EncodeJSON[ext.Money], otoclient.DecodeJSON[ext.Money])
 }
 
 func (s *Signatures) Instance(ctx context.Context, request PageOfTexts) (*PageOfTexts, error) {
-	var response PageOfTexts
-	if err := s.client.call(ctx, "Signatures", "Instance", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Instance", &request, otoclient.EncodeJSON[PageOfTexts], otoclient.DecodeJSON[PageOfTexts])
 }
 
 func (s *Signatures) List(ctx context.Context, request []Texts) (*[]Texts, error) {
-	var response []Texts
-	if err := s.client.call(ctx, "Signatures", "List", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "List", &request, otoclient.EncodeJSON[[]Texts], otoclient.DecodeJSON[[]Texts])
 }
 
 func (s *Signatures) Map(ctx context.Context, request map[string]Texts) (*map[string]Texts, error) {
-	var response map[string]Texts
-	if err := s.client.call(ctx, "Signatures", "Map", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Map", &request, otoclient.EncodeJSON[map[string]Texts], otoclient.DecodeJSON[map[string]Texts])
 }
 
 func (s *Signatures) Marshaller(ctx context.Context, request netip.Addr) (*netip.Addr, error) {
-	var response netip.Addr
-	if err := s.client.call(ctx, "Signatures", "Marshaller", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Marshaller", &request, otoclient.EncodeJSON[netip.Addr], otoclient.DecodeJSON[netip.Addr])
 }
 
 func (s *Signatures) Moment(ctx context.Context, request time.Time) (*time.Time, error) {
-	var response time.Time
-	if err := s.client.call(ctx, "Signatures", "Moment", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Moment", &request, otoclient.EncodeJSON[time.Time], otoclient.DecodeJSON[time.Time])
 }
 
 func (s *Signatures) Named(ctx context.Context, request Matrix) (*Matrix, error) {
-	var response Matrix
-	if err := s.client.call(ctx, "Signatures", "Named", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Named", &request, otoclient.EncodeJSON[Matrix], otoclient.DecodeJSON[Matrix])
 }
 
 func (s *Signatures) OnlyError(ctx context.Context, request Texts) (*Texts, error) {
-	var response Texts
-	if err := s.client.call(ctx, "Signatures", "OnlyError", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "OnlyError", &request, otoclient.EncodeJSON[Texts], otoclient.DecodeJSON[Texts])
 }
 
 func (s *Signatures) Pointer(ctx context.Context, request Texts) (*Texts, error) {
-	var response Texts
-	if err := s.client.call(ctx, "Signatures", "Pointer", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Pointer", &request, otoclient.EncodeJSON[Texts], otoclient.DecodeJSON[Texts])
 }
 
 func (s *Signatures) Raw(ctx context.Context, request json.RawMessage) (*json.RawMessage, error) {
-	var response json.RawMessage
-	if err := s.client.call(ctx, "Signatures", "Raw", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Raw", &request, otoclient.EncodeJSON[json.RawMessage], otoclient.DecodeJSON[json.RawMessage])
 }
 
 func (s *Signatures) Scalar(ctx context.Context, request int64) (*int64, error) {
-	var response int64
-	if err := s.client.call(ctx, "Signatures", "Scalar", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Scalar", &request, otoclient.EncodeJSON[int64], otoclient.DecodeJSON[int64])
 }
 
 func (s *Signatures) Text(ctx context.Context, request string) (*string, error) {
-	var response string
-	if err := s.client.call(ctx, "Signatures", "Text", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Text", &request, otoclient.EncodeJSON[string], otoclient.DecodeJSON[string])
 }
 
 // Torture echoes.
@@ -222,180 +137,92 @@ func NewTorture(client *Client) *Torture {
 }
 
 func (s *Torture) Anything(ctx context.Context, request Anything) (*Anything, error) {
-	var response Anything
-	if err := s.client.call(ctx, "Torture", "Anything", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Anything", &request, otoclient.EncodeJSON[Anything], otoclient.DecodeJSON[Anything])
 }
 
 func (s *Torture) Clashes(ctx context.Context, request Clashes) (*Clashes, error) {
-	var response Clashes
-	if err := s.client.call(ctx, "Torture", "Clashes", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Clashes", &request, otoclient.EncodeJSON[Clashes], otoclient.DecodeJSON[Clashes])
 }
 
 // Constrained is refused unless what it gets fits.
 func (s *Torture) Constrained(ctx context.Context, request Constrained) (*Constrained, error) {
-	var response Constrained
-	if err := s.client.call(ctx, "Torture", "Constrained", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Constrained", &request, otoclient.EncodeJSON[Constrained], otoclient.DecodeJSON[Constrained])
 }
 
 func (s *Torture) Embedding(ctx context.Context, request Embedding) (*Embedding, error) {
-	var response Embedding
-	if err := s.client.call(ctx, "Torture", "Embedding", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Embedding", &request, otoclient.EncodeJSON[Embedding], otoclient.DecodeJSON[Embedding])
 }
 
 func (s *Torture) Enums(ctx context.Context, request Enums) (*Enums, error) {
-	var response Enums
-	if err := s.client.call(ctx, "Torture", "Enums", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Enums", &request, otoclient.EncodeJSON[Enums], otoclient.DecodeJSON[Enums])
 }
 
 func (s *Torture) Foreign(ctx context.Context, request Foreign) (*Foreign, error) {
-	var response Foreign
-	if err := s.client.call(ctx, "Torture", "Foreign", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Foreign", &request, otoclient.EncodeJSON[Foreign], otoclient.DecodeJSON[Foreign])
 }
 
 func (s *Torture) Generics(ctx context.Context, request Generics) (*Generics, error) {
-	var response Generics
-	if err := s.client.call(ctx, "Torture", "Generics", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Generics", &request, otoclient.EncodeJSON[Generics], otoclient.DecodeJSON[Generics])
 }
 
 func (s *Torture) Keywords(ctx context.Context, request Keywords) (*Keywords, error) {
-	var response Keywords
-	if err := s.client.call(ctx, "Torture", "Keywords", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Keywords", &request, otoclient.EncodeJSON[Keywords], otoclient.DecodeJSON[Keywords])
 }
 
 func (s *Torture) Lists(ctx context.Context, request Lists) (*Lists, error) {
-	var response Lists
-	if err := s.client.call(ctx, "Torture", "Lists", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Lists", &request, otoclient.EncodeJSON[Lists], otoclient.DecodeJSON[Lists])
 }
 
 func (s *Torture) Maps(ctx context.Context, request Maps) (*Maps, error) {
-	var response Maps
-	if err := s.client.call(ctx, "Torture", "Maps", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Maps", &request, otoclient.EncodeJSON[Maps], otoclient.DecodeJSON[Maps])
 }
 
 func (s *Torture) Marshallers(ctx context.Context, request Marshallers) (*Marshallers, error) {
-	var response Marshallers
-	if err := s.client.call(ctx, "Torture", "Marshallers", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Marshallers", &request, otoclient.EncodeJSON[Marshallers], otoclient.DecodeJSON[Marshallers])
 }
 
 func (s *Torture) Mutual(ctx context.Context, request Chicken) (*Chicken, error) {
-	var response Chicken
-	if err := s.client.call(ctx, "Torture", "Mutual", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Mutual", &request, otoclient.EncodeJSON[Chicken], otoclient.DecodeJSON[Chicken])
 }
 
 func (s *Torture) Nested(ctx context.Context, request Nested) (*Nested, error) {
-	var response Nested
-	if err := s.client.call(ctx, "Torture", "Nested", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Nested", &request, otoclient.EncodeJSON[Nested], otoclient.DecodeJSON[Nested])
 }
 
 func (s *Torture) Numbers(ctx context.Context, request Numbers) (*Numbers, error) {
-	var response Numbers
-	if err := s.client.call(ctx, "Torture", "Numbers", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Numbers", &request, otoclient.EncodeJSON[Numbers], otoclient.DecodeJSON[Numbers])
 }
 
 func (s *Torture) Omitted(ctx context.Context, request Omitted) (*Omitted, error) {
-	var response Omitted
-	if err := s.client.call(ctx, "Torture", "Omitted", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Omitted", &request, otoclient.EncodeJSON[Omitted], otoclient.DecodeJSON[Omitted])
 }
 
 func (s *Torture) Pointers(ctx context.Context, request Pointers) (*Pointers, error) {
-	var response Pointers
-	if err := s.client.call(ctx, "Torture", "Pointers", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Pointers", &request, otoclient.EncodeJSON[Pointers], otoclient.DecodeJSON[Pointers])
 }
 
 func (s *Torture) Quoted(ctx context.Context, request Quoted) (*Quoted, error) {
-	var response Quoted
-	if err := s.client.call(ctx, "Torture", "Quoted", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Quoted", &request, otoclient.EncodeJSON[Quoted], otoclient.DecodeJSON[Quoted])
 }
 
 func (s *Torture) Same(ctx context.Context, request Same) (*Same, error) {
-	var response Same
-	if err := s.client.call(ctx, "Torture", "Same", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Same", &request, otoclient.EncodeJSON[Same], otoclient.DecodeJSON[Same])
 }
 
 func (s *Torture) Tags(ctx context.Context, request Tags) (*Tags, error) {
-	var response Tags
-	if err := s.client.call(ctx, "Torture", "Tags", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Tags", &request, otoclient.EncodeJSON[Tags], otoclient.DecodeJSON[Tags])
 }
 
 func (s *Torture) Texts(ctx context.Context, request Texts) (*Texts, error) {
-	var response Texts
-	if err := s.client.call(ctx, "Torture", "Texts", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Texts", &request, otoclient.EncodeJSON[Texts], otoclient.DecodeJSON[Texts])
 }
 
 func (s *Torture) Times(ctx context.Context, request Times) (*Times, error) {
-	var response Times
-	if err := s.client.call(ctx, "Torture", "Times", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Times", &request, otoclient.EncodeJSON[Times], otoclient.DecodeJSON[Times])
 }
 
 func (s *Torture) Tree(ctx context.Context, request Node) (*Node, error) {
-	var response Node
-	if err := s.client.call(ctx, "Torture", "Tree", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Tree", &request, otoclient.EncodeJSON[Node], otoclient.DecodeJSON[Node])
 }
 
 // Any, List, Dict, New, NewTorture and RegisterTorture have names that templates
@@ -1039,172 +866,11 @@ type hidden struct {
 // TextPage is an instance by another name.
 type TextPage = PageOfTexts
 
-// Client sends the calls. Its fields may be set before the first one; the zero
-// Client lacks only RemoteHost.
-type Client struct {
-	// RemoteHost is the URL that the services are below, such as
-	// http://localhost:8080/oto/.
-	RemoteHost string
-	// HTTPClient sends the requests; nil is one of our own. Ours keeps up to 80
-	// connections to a host, over which further calls take turns (a service that
-	// calls itself needs one of its own), and ends a call whose context has no
-	// deadline after 10 seconds.
-	HTTPClient *http.Client
-	// BeforeRequest may change a request just before it is sent, or stop it with
-	// an error, which the call then returns.
-	BeforeRequest func(*http.Request) error
-	// Debug is told what is sent, bodies included.
-	Debug func(string)
-	// MaxResponseBytes is the size that an answer may have, unpacked; zero is
-	// 32 MiB, which is Cloud Run's limit.
-	MaxResponseBytes int64
-}
+// Client sends the calls.
+type Client = otoclient.Client
+
+// Error is a call that failed.
+type Error = otoclient.Error
 
 // New returns a Client of the services below remoteHost.
-func New(remoteHost string) *Client {
-	return &Client{RemoteHost: remoteHost, HTTPClient: newHTTPClient()}
-}
-
-func newHTTPClient() *http.Client {
-	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
-}
-
-// checkRedirect stops where net/http would go on with a GET, which calls nothing:
-// whatever it ends at is no answer. The redirect itself is the answer then.
-func checkRedirect(r *http.Request, via []*http.Request) error {
-	if r.Method != http.MethodPost || len(via) >= 10 {
-		return http.ErrUseLastResponse
-	}
-	return nil
-}
-
-// transport is shared, so that all clients reuse one set of connections.
-var transport = &http.Transport{
-	Proxy:               http.ProxyFromEnvironment,
-	DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-	TLSHandshakeTimeout: 10 * time.Second,
-	ForceAttemptHTTP2:   true,
-	MaxConnsPerHost:     80,
-	MaxIdleConnsPerHost: 80,
-	IdleConnTimeout:     90 * time.Second,
-}
-
-const (
-	defaultTimeout          = 10 * time.Second
-	defaultMaxResponseBytes = 32 << 20
-	maxErrorText            = 512
-)
-
-// Error is a call that failed. What was there before it, a cancelled context
-// say, is found by [errors.Is].
-type Error struct {
-	Service string
-	Method  string
-	// StatusCode is the HTTP status of the answer; zero if none came.
-	StatusCode int
-	// Code says what kind of error the service reports, such as
-	// invalid_argument; empty if it doesn't.
-	Code string
-	// Message is the service's own text, or says what went wrong with the call.
-	Message string
-	// Body is the first part of an answer that isn't the service's.
-	Body string
-
-	service bool
-	cause   error
-}
-
-// Error returns the service's own text as it is. What else went wrong starts
-// with the call's name.
-func (e *Error) Error() string {
-	if e.service {
-		return e.Message
-	}
-	return e.Service + "." + e.Method + ": " + e.Message
-}
-
-// Unwrap returns what the call failed of, if it is known.
-func (e *Error) Unwrap() error { return e.cause }
-
-// because makes e say that doing failed of cause.
-func (e *Error) because(cause error, doing string) error {
-	e.Message, e.cause = doing+": "+cause.Error(), cause
-	return e
-}
-
-// call sends a request to a method and decodes the answer into response.
-func (c *Client) call(ctx context.Context, service, method string, request, response any) error {
-	e := &Error{Service: service, Method: method}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return e.because(err, "encode request")
-	}
-	httpClient := c.HTTPClient
-	if httpClient == nil {
-		httpClient = newHTTPClient()
-	}
-	if _, ok := ctx.Deadline(); !ok && httpClient.Transport == transport && httpClient.Timeout == 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
-		defer cancel()
-	}
-	url := strings.TrimSuffix(c.RemoteHost, "/") + "/" + service + "." + method
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return e.because(err, "make request")
-	}
-	r.Header.Set("Content-Type", "application/json; charset=utf-8")
-	r.Header.Set("Accept", "application/json")
-	if c.Debug != nil {
-		c.Debug("POST " + url)
-		c.Debug(">> " + string(body))
-	}
-	if c.BeforeRequest != nil {
-		if err := c.BeforeRequest(r); err != nil {
-			return err
-		}
-	}
-	answer, err := httpClient.Do(r)
-	if err != nil {
-		return e.because(err, "no answer")
-	}
-	defer answer.Body.Close()
-	return c.read(answer, e, response)
-}
-
-// read decodes an answer into response, or makes e say what it is instead.
-func (c *Client) read(answer *http.Response, e *Error, response any) error {
-	e.StatusCode = answer.StatusCode
-	limit := c.MaxResponseBytes
-	if limit <= 0 {
-		limit = defaultMaxResponseBytes
-	}
-	limit = min(limit, math.MaxInt64-1) // one more is read, to see that there is more
-	text, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
-	e.Body = strings.ToValidUTF8(string(text[:min(len(text), maxErrorText)]), "")
-	if err != nil {
-		return e.because(err, "read answer of status "+answer.Status)
-	}
-	if int64(len(text)) > limit {
-		e.Message = fmt.Sprintf("answer of status %s is larger than %d bytes", answer.Status, limit)
-		return e
-	}
-	// A redirect that became a GET has called nothing, whatever it ended at.
-	called := answer.Request == nil || answer.Request.Method == http.MethodPost
-	success := called && answer.StatusCode >= 200 && answer.StatusCode < 300
-	if !success || bytes.Contains(text, []byte(`"error"`)) {
-		var said struct{ Error, Code string }
-		if err := json.Unmarshal(text, &said); err == nil && said.Error != "" {
-			e.Code, e.Message, e.Body, e.service = said.Code, said.Error, "", true
-			return e
-		}
-	}
-	if success {
-		if e.cause = json.Unmarshal(text, response); e.cause == nil {
-			return nil
-		}
-	}
-	e.Message = fmt.Sprintf("status %s, but no answer of the service: %s: %q",
-		answer.Status, answer.Header.Get("Content-Type"), e.Body)
-	return e
-}
+func New(remoteHost string) *Client { return otoclient.New(remoteHost) }

@@ -35,32 +35,44 @@ type Error struct {
 	Error string `json:"error,omitempty"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type New struct {
 	Context ClashesContext `json:"context"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type NewClient struct {
 	Register ClashesRegisterClient `json:"register"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type ClashesRegisterClient struct {
 	A string `json:"a"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type ClashesContext struct {
-	C string `json:"c"`
+	C otoclient `json:"c"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type json struct {
 	B string `json:"b"`
+}
+
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
+type otoclient struct {
+	D ClashesOtohttp `json:"d"`
+}
+
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
+type ClashesOtohttp struct {
+	E string `json:"e"`
 }
