@@ -56,6 +56,10 @@ func (c *conn) usable() bool {
 	return time.Now().Round(0).Sub(c.since.Round(0)) < idleTimeout && isSilent(c.socket)
 }
 
+// writeWait is how long a connection is kept for after an answer that came before
+// the request was written.
+const writeWait = 50 * time.Millisecond
+
 // connReader is a conn as its bufio.Reader reads it.
 type connReader conn
 
@@ -178,14 +182,14 @@ func (e *exchange) end(whole bool) {
 		whole = false
 	}
 	if e.writing != nil {
-		select {
-		case err := <-e.writing:
-			whole = whole && err == nil
-		default:
-			whole = false
+		if !whole {
 			e.conn.abort()
-			<-e.writing
 		}
+		// Who has answered has most likely read the request, and the one who wrote it
+		// is about to say so.
+		late := time.AfterFunc(writeWait, e.conn.abort)
+		err := <-e.writing
+		whole = late.Stop() && whole && err == nil
 	}
 	if !whole || !e.keep || e.conn.br.Buffered() > 0 {
 		e.conn.pool.drop(e.conn)

@@ -14,7 +14,8 @@ func isPlain(r *http.Request) bool {
 	if r.Method != http.MethodPost || r.Close || r.TransferEncoding != nil || r.Trailer != nil {
 		return false
 	}
-	if r.Cancel != nil { //lint:ignore SA1019 http.Client sets it still, for its Timeout
+	//lint:ignore SA1019 http.Client still sets it, for its Timeout.
+	if r.Cancel != nil {
 		return false
 	}
 	u := r.URL

@@ -499,14 +499,29 @@ func TestContextEndsWithTheAnswer(t *testing.T) {
 	t.Parallel()
 	s := serveConns(t, "127.0.0.1:0", nil)
 	tr, to := newTransport(t), targetAt(t, s)
-	for range 300 {
+	deadline := time.Now().Add(time.Minute)
+	for i := range 300 {
 		ctx, cancel := context.WithCancel(t.Context())
-		go cancel()
-		if _, _, err := post(ctx, tr, to, []byte("a")); err != nil && !errors.Is(err, context.Canceled) {
+		if i%2 == 0 {
+			go cancel()
+		}
+		answer, err := tr.post(ctx, deadline, to, []byte("a"))
+		cancel() // at the latest when the head has come, and most often the body with it
+		if err == nil {
+			_, err = io.ReadAll(answer.Body)
+			if idle(tr.conns) > 0 {
+				t.Error("a connection is kept that is about to be aborted")
+			}
+		}
+		if err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: %v", err)
 		}
-		if _, _, err := post(t.Context(), tr, to, []byte("b")); err != nil {
-			t.Errorf("the next call: %v", err)
+		answer, err = tr.post(t.Context(), deadline, to, []byte("b"))
+		if err != nil {
+			t.Fatalf("the next call: %v", err)
+		}
+		if text, err := io.ReadAll(answer.Body); err != nil || string(text) != "b" {
+			t.Errorf("the next call: %q, %v", text, err)
 		}
 	}
 }
@@ -551,20 +566,19 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 }
 
-// A request that is larger than what the socket takes arrives whole, and its
-// connection is used again.
+// A request that is larger than what the socket takes arrives whole.
 func TestLargeRequest(t *testing.T) {
 	t.Parallel()
 	s := serveConns(t, "127.0.0.1:0", nil)
 	tr, to := newTransport(t), targetAt(t, s)
-	for _, size := range []int{keepBuffer - 1, keepBuffer, keepBuffer + 1, 8 << 20, 3} {
+	for _, size := range []int{keepBuffer - 1, keepBuffer, keepBuffer + 1, 8 << 20, 10 << 20, 3} {
 		want := strings.Repeat("0123456789", size/10+1)[:size]
 		if _, got, err := post(t.Context(), tr, to, []byte(want)); err != nil || got != want {
 			t.Errorf("%d bytes: got %d back, %v", size, len(got), err)
 		}
-	}
-	if s.connections() != 1 {
-		t.Errorf("%d connections, want 1", s.connections())
+		if idle(tr.conns) > 1 {
+			t.Errorf("after %d bytes %d connections are idle, want at most 1", size, idle(tr.conns))
+		}
 	}
 }
 
@@ -678,5 +692,49 @@ func TestRoundTripLeavesTheRequest(t *testing.T) {
 	}
 	if again, _ := r.GetBody(); !bytes.Equal(again.(*body).data, []byte("a")) {
 		t.Error("the body can't be got again")
+	}
+}
+
+// failingConn fails to write for the second time, after some bytes.
+type failingConn struct {
+	*net.TCPConn
+	writes  int
+	written int
+}
+
+func (c *failingConn) Write(b []byte) (int, error) {
+	if c.writes++; c.writes < 2 {
+		return c.TCPConn.Write(b)
+	}
+	n, _ := c.TCPConn.Write(b[:c.written])
+	c.TCPConn.Close()
+	return n, syscall.EPIPE
+}
+
+// A kept connection that ends before anything is written to it is replaced; one to
+// which a byte was written fails the call.
+func TestWriteFails(t *testing.T) {
+	t.Parallel()
+	for _, written := range []int{0, 1} {
+		s := serveConns(t, "127.0.0.1:0", nil)
+		tr, to := newTransport(t), targetAt(t, s)
+		tr.conns = newPool(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &failingConn{c.(*net.TCPConn), 0, written}, nil
+		})
+		if _, _, err := post(t.Context(), tr, to, []byte("a")); err != nil {
+			t.Fatal(err)
+		}
+		_, got, err := post(t.Context(), tr, to, []byte("b"))
+		if written == 0 && (err != nil || got != "b" || s.connections() != 2) {
+			t.Errorf("nothing was written: %q, %v over %d connections, want an answer over 2", got, err, s.connections())
+		}
+		if written > 0 && (!errors.Is(err, syscall.EPIPE) || s.connections() != 1) {
+			t.Errorf("a byte was written: %q, %v over %d connections, want that it fails over 1", got, err, s.connections())
+		}
+		wantEmpty(t, tr.conns)
 	}
 }
