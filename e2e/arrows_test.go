@@ -34,7 +34,7 @@ var rooms = []room{
 	{name: root + "/definitions/..."},
 	{name: root + "/templates/...", inTests: []string{root + "/generated/...", oto + "/otohttp", "*"}}, // no Go but tests of what they make
 	{name: root + "/generated/server/...", may: []string{oto + "/otohttp", oto + "/otojson"}},
-	{name: root + "/generated/client/..."},
+	{name: root + "/generated/client/...", may: []string{oto + "/otoclient", oto + "/otojson"}},
 	{name: root + "/generated/..."},
 
 	{name: root + "/server/...", may: []string{
@@ -63,6 +63,7 @@ var rooms = []room{
 	{name: oto + "/parser/...", may: []string{"*"}},
 	{name: oto + "/render/...", may: []string{oto + "/parser", "*"}},
 	{name: oto + "/otohttp/...", may: []string{oto + "/otojson", "github.com/klauspost/compress/flate"}},
+	{name: oto + "/otoclient/...", may: []string{oto + "/otojson"}},
 	{name: oto + "/otojson/..."},
 	{name: oto + "/templates/..."},
 	{name: oto, may: []string{oto + "/parser", oto + "/render", oto + "/templates", "*"}, inTests: []string{oto + "/otohttp", oto + "/testdata/..."}},
@@ -108,7 +109,7 @@ func TestArrows(t *testing.T) {
 			t.Errorf("%s: %s", goos, v)
 		}
 	}
-	for _, p := range []string{root + "/server", root + "/client", oto, oto + "/otohttp"} {
+	for _, p := range []string{root + "/server", root + "/client", oto, oto + "/otohttp", oto + "/otoclient"} {
 		if !seen[p] {
 			t.Errorf("go list doesn't know %s: this test has looked at the wrong packages", p)
 		}
@@ -178,10 +179,16 @@ func TestArrowsCanFail(t *testing.T) {
 		{from: oto + "/otohttp", to: oto + "/otojson", allowed: true},
 		{from: oto + "/otojson", to: oto + "/otohttp"},
 		{from: oto + "/otohttp", to: oto + "/parser"},
+		{from: oto + "/otoclient", to: "net/http", allowed: true},
+		{from: oto + "/otoclient", to: oto + "/otojson", allowed: true},
+		{from: oto + "/otoclient", to: oto + "/otohttp"},
+		{from: oto + "/otoclient", to: "golang.org/x/net/http/httpguts"},
 		{from: oto + "/otohttp", to: "github.com/gobuffalo/plush/v4"},
 		{from: root + "/generated/server", to: oto + "/otohttp", allowed: true},
 		{from: root + "/generated/server", to: oto + "/otojson", allowed: true},
+		{from: root + "/generated/server", to: oto + "/otoclient"},
 		{from: root + "/generated/server", to: root + "/generated/client"},
+		{from: root + "/generated/client", to: oto + "/otoclient", allowed: true},
 		{from: root + "/generated/client", to: oto + "/otohttp"},
 		{from: root + "/server", to: root + "/generated/server", allowed: true},
 		{from: root + "/server", to: root + "/generated/client"},

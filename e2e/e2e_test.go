@@ -41,7 +41,7 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	bin = dir
-	noteSources("../go.mod", "../server", "../client", "../internal", "../generated", "../oto/otohttp")
+	noteSources("../go.mod", "../server", "../client", "../internal", "../generated", "../oto/otohttp", "../oto/otoclient")
 	args := []string{"build", "-o", dir + string(filepath.Separator)}
 	if raceEnabled {
 		args = append(args, "-race")

@@ -104,6 +104,7 @@ func checkListEatersRequest(r *ListEatersRequest) (v otohttp.Violations) {
 
 var eatTacoRequestKeys = []string{"name", "tacos"}
 
+// decodeEatTacoRequest reads r from JSON.
 func decodeEatTacoRequest(d *otojson.Decoder, r *EatTacoRequest) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(eatTacoRequestKeys) {
@@ -119,6 +120,7 @@ func decodeEatTacoRequest(d *otojson.Decoder, r *EatTacoRequest) {
 
 var listEatersRequestKeys = []string{"limit", "pageToken"}
 
+// decodeListEatersRequest reads r from JSON.
 func decodeListEatersRequest(d *otojson.Decoder, r *ListEatersRequest) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(listEatersRequestKeys) {
@@ -132,6 +134,7 @@ func decodeListEatersRequest(d *otojson.Decoder, r *ListEatersRequest) {
 	}
 }
 
+// encodeEatTacoResponse writes r as JSON.
 func encodeEatTacoResponse(e *otojson.Encoder, r *EatTacoResponse) {
 	e.Object()
 	e.Key(`"tacoConsumptionStatus":`)
@@ -143,6 +146,7 @@ func encodeEatTacoResponse(e *otojson.Encoder, r *EatTacoResponse) {
 	e.EndObject()
 }
 
+// encodeEater writes r as JSON.
 func encodeEater(e *otojson.Encoder, r *Eater) {
 	e.Object()
 	e.Key(`"name":`)
@@ -156,6 +160,7 @@ func encodeEater(e *otojson.Encoder, r *Eater) {
 	e.EndObject()
 }
 
+// encodeListEatersResponse writes r as JSON.
 func encodeListEatersResponse(e *otojson.Encoder, r *ListEatersResponse) {
 	e.Object()
 	e.Key(`"eaters":`)

@@ -4,19 +4,15 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
-	"math"
 	"math/big"
-	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"time"
 
+	"github.com/pacedotdev/oto/otoclient"
+	"github.com/pacedotdev/oto/otojson"
 	"github.com/pacedotdev/oto/testdata/torture/defs"
 	"github.com/pacedotdev/oto/testdata/torture/ext"
 )
@@ -32,11 +28,7 @@ func NewDefsClient(client *Client) *DefsClient {
 }
 
 func (s *DefsClient) Call(ctx context.Context, request DefsError) (*DefsError, error) {
-	var response DefsError
-	if err := s.client.call(ctx, "Client", "Call", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Client", "Call", &request, encodeDefsError, decodeDefsError)
 }
 
 // Elsewhere is a service of a second package.
@@ -50,11 +42,7 @@ func NewElsewhere(client *Client) *Elsewhere {
 }
 
 func (s *Elsewhere) Pay(ctx context.Context, request MoreMoney) (*MoreMoney, error) {
-	var response MoreMoney
-	if err := s.client.call(ctx, "Elsewhere", "Pay", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Elsewhere", "Pay", &request, encodeMoreMoney, decodeMoreMoney)
 }
 
 // Signatures are the ways to write a method.
@@ -68,147 +56,106 @@ func NewSignatures(client *Client) *Signatures {
 }
 
 func (s *Signatures) Alias(ctx context.Context, request PageOfTexts) (*PageOfTexts, error) {
-	var response PageOfTexts
-	if err := s.client.call(ctx, "Signatures", "Alias", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Alias", &request, encodePageOfTexts, decodePageOfTexts)
 }
 
 func (s *Signatures) Context(ctx context.Context, request Texts) (*Texts, error) {
-	var response Texts
-	if err := s.client.call(ctx, "Signatures", "Context", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Context", &request, encodeTexts, decodeTexts)
 }
 
 func (s *Signatures) ContextPointer(ctx context.Context, request Texts) (*Texts, error) {
-	var response Texts
-	if err := s.client.call(ctx, "Signatures", "ContextPointer", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "ContextPointer", &request, encodeTexts, decodeTexts)
 }
 
 func (s *Signatures) Copied(ctx context.Context, request MoreMoney) (*MoreMoney, error) {
-	var response MoreMoney
-	if err := s.client.call(ctx, "Signatures", "Copied", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Copied", &request, encodeMoreMoney, decodeMoreMoney)
 }
 
 func (s *Signatures) Enum(ctx context.Context, request Colour) (*Colour, error) {
-	var response Colour
-	if err := s.client.call(ctx, "Signatures", "Enum", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Enum", &request, func(e *otojson.Encoder, v *Colour) {
+		e.String(string(*v))
+	}, func(d *otojson.Decoder, v *Colour) {
+		d.String((*string)(v))
+	})
 }
 
 func (s *Signatures) Everything(ctx context.Context, request any) (*any, error) {
-	var response any
-	if err := s.client.call(ctx, "Signatures", "Everything", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call[any, any](ctx, s.client, "Signatures", "Everything", &request, nil, nil)
 }
 
 func (s *Signatures) Imported(ctx context.Context, request ext.Money) (*ext.Money, error) {
-	var response ext.Money
-	if err := s.client.call(ctx, "Signatures", "Imported", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call[ext.Money, ext.Money](ctx, s.client, "Signatures", "Imported", &request, nil, nil)
 }
 
 func (s *Signatures) Instance(ctx context.Context, request PageOfTexts) (*PageOfTexts, error) {
-	var response PageOfTexts
-	if err := s.client.call(ctx, "Signatures", "Instance", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Instance", &request, encodePageOfTexts, decodePageOfTexts)
 }
 
 func (s *Signatures) List(ctx context.Context, request []Texts) (*[]Texts, error) {
-	var response []Texts
-	if err := s.client.call(ctx, "Signatures", "List", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "List", &request, func(e *otojson.Encoder, v *[]Texts) {
+		if e.List((*v) != nil) {
+			for i := range *v {
+				e.Item()
+				encodeTexts(e, &(*v)[i])
+			}
+			e.EndList()
+		}
+	}, func(d *otojson.Decoder, v *[]Texts) {
+		otojson.DecodeList(d, v, decodeTexts)
+	})
 }
 
 func (s *Signatures) Map(ctx context.Context, request map[string]Texts) (*map[string]Texts, error) {
-	var response map[string]Texts
-	if err := s.client.call(ctx, "Signatures", "Map", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Map", &request, func(e *otojson.Encoder, v *map[string]Texts) {
+		if e.Map((*v) != nil) {
+			for _, key := range otojson.Keys(*v) {
+				value := (*v)[key]
+				e.MapKey(string(key))
+				encodeTexts(e, &value)
+			}
+			e.EndMap()
+		}
+	}, func(d *otojson.Decoder, v *map[string]Texts) {
+		otojson.DecodeMap(d, v, decodeTexts)
+	})
 }
 
 func (s *Signatures) Marshaller(ctx context.Context, request netip.Addr) (*netip.Addr, error) {
-	var response netip.Addr
-	if err := s.client.call(ctx, "Signatures", "Marshaller", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call[netip.Addr, netip.Addr](ctx, s.client, "Signatures", "Marshaller", &request, nil, nil)
 }
 
 func (s *Signatures) Moment(ctx context.Context, request time.Time) (*time.Time, error) {
-	var response time.Time
-	if err := s.client.call(ctx, "Signatures", "Moment", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Moment", &request, func(e *otojson.Encoder, v *time.Time) {
+		e.Time(*v)
+	}, (*otojson.Decoder).Time)
 }
 
 func (s *Signatures) Named(ctx context.Context, request Matrix) (*Matrix, error) {
-	var response Matrix
-	if err := s.client.call(ctx, "Signatures", "Named", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Named", &request, encodeMatrix, decodeMatrix)
 }
 
 func (s *Signatures) OnlyError(ctx context.Context, request Texts) (*Texts, error) {
-	var response Texts
-	if err := s.client.call(ctx, "Signatures", "OnlyError", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "OnlyError", &request, encodeTexts, decodeTexts)
 }
 
 func (s *Signatures) Pointer(ctx context.Context, request Texts) (*Texts, error) {
-	var response Texts
-	if err := s.client.call(ctx, "Signatures", "Pointer", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Pointer", &request, encodeTexts, decodeTexts)
 }
 
 func (s *Signatures) Raw(ctx context.Context, request json.RawMessage) (*json.RawMessage, error) {
-	var response json.RawMessage
-	if err := s.client.call(ctx, "Signatures", "Raw", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call[json.RawMessage, json.RawMessage](ctx, s.client, "Signatures", "Raw", &request, nil, nil)
 }
 
 func (s *Signatures) Scalar(ctx context.Context, request int64) (*int64, error) {
-	var response int64
-	if err := s.client.call(ctx, "Signatures", "Scalar", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Scalar", &request, func(e *otojson.Encoder, v *int64) {
+		otojson.EncodeInt(e, *v)
+	}, otojson.DecodeInt[int64])
 }
 
 func (s *Signatures) Text(ctx context.Context, request string) (*string, error) {
-	var response string
-	if err := s.client.call(ctx, "Signatures", "Text", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Signatures", "Text", &request, func(e *otojson.Encoder, v *string) {
+		e.String(*v)
+	}, (*otojson.Decoder).String)
 }
 
 // Torture echoes.
@@ -222,180 +169,92 @@ func NewTorture(client *Client) *Torture {
 }
 
 func (s *Torture) Anything(ctx context.Context, request Anything) (*Anything, error) {
-	var response Anything
-	if err := s.client.call(ctx, "Torture", "Anything", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Anything", &request, encodeAnything, decodeAnything)
 }
 
 func (s *Torture) Clashes(ctx context.Context, request Clashes) (*Clashes, error) {
-	var response Clashes
-	if err := s.client.call(ctx, "Torture", "Clashes", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Clashes", &request, encodeClashes, decodeClashes)
 }
 
 // Constrained is refused unless what it gets fits.
 func (s *Torture) Constrained(ctx context.Context, request Constrained) (*Constrained, error) {
-	var response Constrained
-	if err := s.client.call(ctx, "Torture", "Constrained", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Constrained", &request, encodeConstrained, decodeConstrained)
 }
 
 func (s *Torture) Embedding(ctx context.Context, request Embedding) (*Embedding, error) {
-	var response Embedding
-	if err := s.client.call(ctx, "Torture", "Embedding", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call[Embedding, Embedding](ctx, s.client, "Torture", "Embedding", &request, nil, nil)
 }
 
 func (s *Torture) Enums(ctx context.Context, request Enums) (*Enums, error) {
-	var response Enums
-	if err := s.client.call(ctx, "Torture", "Enums", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Enums", &request, encodeEnums, decodeEnums)
 }
 
 func (s *Torture) Foreign(ctx context.Context, request Foreign) (*Foreign, error) {
-	var response Foreign
-	if err := s.client.call(ctx, "Torture", "Foreign", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Foreign", &request, encodeForeign, decodeForeign)
 }
 
 func (s *Torture) Generics(ctx context.Context, request Generics) (*Generics, error) {
-	var response Generics
-	if err := s.client.call(ctx, "Torture", "Generics", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Generics", &request, encodeGenerics, decodeGenerics)
 }
 
 func (s *Torture) Keywords(ctx context.Context, request Keywords) (*Keywords, error) {
-	var response Keywords
-	if err := s.client.call(ctx, "Torture", "Keywords", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Keywords", &request, encodeKeywords, decodeKeywords)
 }
 
 func (s *Torture) Lists(ctx context.Context, request Lists) (*Lists, error) {
-	var response Lists
-	if err := s.client.call(ctx, "Torture", "Lists", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Lists", &request, encodeLists, decodeLists)
 }
 
 func (s *Torture) Maps(ctx context.Context, request Maps) (*Maps, error) {
-	var response Maps
-	if err := s.client.call(ctx, "Torture", "Maps", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Maps", &request, encodeMaps, decodeMaps)
 }
 
 func (s *Torture) Marshallers(ctx context.Context, request Marshallers) (*Marshallers, error) {
-	var response Marshallers
-	if err := s.client.call(ctx, "Torture", "Marshallers", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Marshallers", &request, encodeMarshallers, decodeMarshallers)
 }
 
 func (s *Torture) Mutual(ctx context.Context, request Chicken) (*Chicken, error) {
-	var response Chicken
-	if err := s.client.call(ctx, "Torture", "Mutual", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Mutual", &request, encodeChicken, decodeChicken)
 }
 
 func (s *Torture) Nested(ctx context.Context, request Nested) (*Nested, error) {
-	var response Nested
-	if err := s.client.call(ctx, "Torture", "Nested", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Nested", &request, encodeNested, decodeNested)
 }
 
 func (s *Torture) Numbers(ctx context.Context, request Numbers) (*Numbers, error) {
-	var response Numbers
-	if err := s.client.call(ctx, "Torture", "Numbers", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Numbers", &request, encodeNumbers, decodeNumbers)
 }
 
 func (s *Torture) Omitted(ctx context.Context, request Omitted) (*Omitted, error) {
-	var response Omitted
-	if err := s.client.call(ctx, "Torture", "Omitted", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call[Omitted, Omitted](ctx, s.client, "Torture", "Omitted", &request, nil, nil)
 }
 
 func (s *Torture) Pointers(ctx context.Context, request Pointers) (*Pointers, error) {
-	var response Pointers
-	if err := s.client.call(ctx, "Torture", "Pointers", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Pointers", &request, encodePointers, decodePointers)
 }
 
 func (s *Torture) Quoted(ctx context.Context, request Quoted) (*Quoted, error) {
-	var response Quoted
-	if err := s.client.call(ctx, "Torture", "Quoted", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call[Quoted, Quoted](ctx, s.client, "Torture", "Quoted", &request, nil, nil)
 }
 
 func (s *Torture) Same(ctx context.Context, request Same) (*Same, error) {
-	var response Same
-	if err := s.client.call(ctx, "Torture", "Same", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Same", &request, encodeSame, decodeSame)
 }
 
 func (s *Torture) Tags(ctx context.Context, request Tags) (*Tags, error) {
-	var response Tags
-	if err := s.client.call(ctx, "Torture", "Tags", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Tags", &request, encodeTags, decodeTags)
 }
 
 func (s *Torture) Texts(ctx context.Context, request Texts) (*Texts, error) {
-	var response Texts
-	if err := s.client.call(ctx, "Torture", "Texts", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Texts", &request, encodeTexts, decodeTexts)
 }
 
 func (s *Torture) Times(ctx context.Context, request Times) (*Times, error) {
-	var response Times
-	if err := s.client.call(ctx, "Torture", "Times", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Times", &request, encodeTimes, decodeTimes)
 }
 
 func (s *Torture) Tree(ctx context.Context, request Node) (*Node, error) {
-	var response Node
-	if err := s.client.call(ctx, "Torture", "Tree", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Torture", "Tree", &request, encodeNode, decodeNode)
 }
 
 // Any, List, Dict, New, NewTorture and RegisterTorture have names that templates
@@ -1039,172 +898,2414 @@ type hidden struct {
 // TextPage is an instance by another name.
 type TextPage = PageOfTexts
 
-// Client sends the calls. Its fields may be set before the first one; the zero
-// Client lacks only RemoteHost.
-type Client struct {
-	// RemoteHost is the URL that the services are below, such as
-	// http://localhost:8080/oto/.
-	RemoteHost string
-	// HTTPClient sends the requests; nil is one of our own. Ours keeps up to 80
-	// connections to a host, over which further calls take turns (a service that
-	// calls itself needs one of its own), and ends a call whose context has no
-	// deadline after 10 seconds.
-	HTTPClient *http.Client
-	// BeforeRequest may change a request just before it is sent, or stop it with
-	// an error, which the call then returns.
-	BeforeRequest func(*http.Request) error
-	// Debug is told what is sent, bodies included.
-	Debug func(string)
-	// MaxResponseBytes is the size that an answer may have, unpacked; zero is
-	// 32 MiB, which is Cloud Run's limit.
-	MaxResponseBytes int64
-}
+// Client sends the calls.
+type Client = otoclient.Client
+
+// Error is a call that failed.
+type Error = otoclient.Error
 
 // New returns a Client of the services below remoteHost.
-func New(remoteHost string) *Client {
-	return &Client{RemoteHost: remoteHost, HTTPClient: newHTTPClient()}
+func New(remoteHost string) *Client { return otoclient.New(remoteHost) }
+
+// encodeAny writes r as JSON.
+func encodeAny(e *otojson.Encoder, r *Any) {
+	e.Object()
+	e.Key(`"a":`)
+	e.String(r.A)
+	e.EndObject()
 }
 
-func newHTTPClient() *http.Client {
-	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+// encodeAnything writes r as JSON.
+func encodeAnything(e *otojson.Encoder, r *Anything) {
+	e.Object()
+	e.Key(`"any":`)
+	e.Any(&r.Any)
+	e.Key(`"interface":`)
+	e.Any(&r.Interface)
+	e.Key(`"named":`)
+	e.Any(&r.Named)
+	e.Key(`"raw":`)
+	e.Any(&r.Raw)
+	e.Key(`"anys":`)
+	e.Any(&r.Anys)
+	e.Key(`"byName":`)
+	e.Any(&r.ByName)
+	e.EndObject()
 }
 
-// checkRedirect stops where net/http would go on with a GET, which calls nothing:
-// whatever it ends at is no answer. The redirect itself is the answer then.
-func checkRedirect(r *http.Request, via []*http.Request) error {
-	if r.Method != http.MethodPost || len(via) >= 10 {
-		return http.ErrUseLastResponse
-	}
-	return nil
+// encodeArray writes r as JSON.
+func encodeArray(e *otojson.Encoder, r *Array) {
+	e.Object()
+	e.Key(`"promise":`)
+	encodePromise(e, &r.Promise)
+	e.EndObject()
 }
 
-// transport is shared, so that all clients reuse one set of connections.
-var transport = &http.Transport{
-	Proxy:               http.ProxyFromEnvironment,
-	DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-	TLSHandshakeTimeout: 10 * time.Second,
-	ForceAttemptHTTP2:   true,
-	MaxConnsPerHost:     80,
-	MaxIdleConnsPerHost: 80,
-	IdleConnTimeout:     90 * time.Second,
+// encodeCell writes r as JSON.
+func encodeCell(e *otojson.Encoder, r *Cell) {
+	e.Object()
+	e.Key(`"text":`)
+	e.String(r.Text)
+	e.EndObject()
 }
 
-const (
-	defaultTimeout          = 10 * time.Second
-	defaultMaxResponseBytes = 32 << 20
-	maxErrorText            = 512
-)
-
-// Error is a call that failed. What was there before it, a cancelled context
-// say, is found by [errors.Is].
-type Error struct {
-	Service string
-	Method  string
-	// StatusCode is the HTTP status of the answer; zero if none came.
-	StatusCode int
-	// Code says what kind of error the service reports, such as
-	// invalid_argument; empty if it doesn't.
-	Code string
-	// Message is the service's own text, or says what went wrong with the call.
-	Message string
-	// Body is the first part of an answer that isn't the service's.
-	Body string
-
-	service bool
-	cause   error
+// encodeChicken writes r as JSON.
+func encodeChicken(e *otojson.Encoder, r *Chicken) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.Key(`"eggs":`)
+	if e.List(r.Eggs != nil) {
+		for i := range r.Eggs {
+			e.Item()
+			encodeEgg(e, &r.Eggs[i])
+		}
+		e.EndList()
+	}
+	e.EndObject()
 }
 
-// Error returns the service's own text as it is. What else went wrong starts
-// with the call's name.
-func (e *Error) Error() string {
-	if e.service {
-		return e.Message
-	}
-	return e.Service + "." + e.Method + ": " + e.Message
+// encodeClashes writes r as JSON.
+func encodeClashes(e *otojson.Encoder, r *Clashes) {
+	e.Object()
+	e.Key(`"error":`)
+	encodeDefsError(e, &r.Error)
+	e.Key(`"any":`)
+	encodeAny(e, &r.Any)
+	e.Key(`"optional":`)
+	encodeList(e, &r.Optional)
+	e.Key(`"dict":`)
+	encodeDict(e, &r.Dict)
+	e.Key(`"new":`)
+	encodeDefsNew(e, &r.New)
+	e.Key(`"newX":`)
+	encodeDefsNewTorture(e, &r.NewX)
+	e.Key(`"register":`)
+	encodeRegisterTorture(e, &r.Register)
+	e.EndObject()
 }
 
-// Unwrap returns what the call failed of, if it is known.
-func (e *Error) Unwrap() error { return e.cause }
-
-// because makes e say that doing failed of cause.
-func (e *Error) because(cause error, doing string) error {
-	e.Message, e.cause = doing+": "+cause.Error(), cause
-	return e
+// encodeConstrained writes r as JSON.
+func encodeConstrained(e *otojson.Encoder, r *Constrained) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.Key(`"colour":`)
+	e.String(string(r.Colour))
+	e.Key(`"count":`)
+	otojson.EncodeInt(e, r.Count)
+	e.Key(`"ratio":`)
+	e.Float64(r.Ratio)
+	e.Key(`"dice":`)
+	otojson.EncodeInt(e, r.Dice)
+	e.Key(`"tags":`)
+	e.Strings(r.Tags)
+	if r.Nick != "" {
+		e.Key(`"nick":`)
+		e.String(r.Nick)
+	}
+	e.Key(`"maybe":`)
+	if e.Pointer(r.Maybe != nil) {
+		otojson.EncodeInt(e, *r.Maybe)
+		e.EndPointer()
+	}
+	e.Key(`"sure":`)
+	if e.Pointer(r.Sure != nil) {
+		e.Bool(*r.Sure)
+		e.EndPointer()
+	}
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			encodeItem(e, &r.Items[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"byName":`)
+	if e.Map(r.ByName != nil) {
+		for _, key := range otojson.Keys(r.ByName) {
+			value := r.ByName[key]
+			e.MapKey(string(key))
+			encodeItem(e, &value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"next":`)
+	if e.Pointer(r.Next != nil) {
+		encodeItem(e, r.Next)
+		e.EndPointer()
+	}
+	e.Key(`"key":`)
+	e.Bytes(r.Key)
+	e.Key(`"low":`)
+	otojson.EncodeInt(e, r.Bounds.Low)
+	e.EndObject()
 }
 
-// call sends a request to a method and decodes the answer into response.
-func (c *Client) call(ctx context.Context, service, method string, request, response any) error {
-	e := &Error{Service: service, Method: method}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return e.because(err, "encode request")
+// encodeDate writes r as JSON.
+func encodeDate(e *otojson.Encoder, r *Date) {
+	e.Object()
+	e.Key(`"map":`)
+	encodeMap(e, &r.Map)
+	e.EndObject()
+}
+
+// encodeDict writes r as JSON.
+func encodeDict(e *otojson.Encoder, r *Dict) {
+	e.Object()
+	e.Key(`"c":`)
+	e.String(r.C)
+	e.EndObject()
+}
+
+// encodeEgg writes r as JSON.
+func encodeEgg(e *otojson.Encoder, r *Egg) {
+	e.Object()
+	e.Key(`"mother":`)
+	if e.Pointer(r.Mother != nil) {
+		encodeChicken(e, r.Mother)
+		e.EndPointer()
 	}
-	httpClient := c.HTTPClient
-	if httpClient == nil {
-		httpClient = newHTTPClient()
+	e.Key(`"shells":`)
+	if e.Map(r.Shells != nil) {
+		for _, key := range otojson.Keys(r.Shells) {
+			value := r.Shells[key]
+			e.MapKey(string(key))
+			encodeChicken(e, &value)
+		}
+		e.EndMap()
 	}
-	if _, ok := ctx.Deadline(); !ok && httpClient.Transport == transport && httpClient.Timeout == 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
-		defer cancel()
+	e.EndObject()
+}
+
+// encodeEnums writes r as JSON.
+func encodeEnums(e *otojson.Encoder, r *Enums) {
+	e.Object()
+	e.Key(`"colour":`)
+	e.String(string(r.Colour))
+	e.Key(`"level":`)
+	otojson.EncodeInt(e, r.Level)
+	e.Key(`"size":`)
+	otojson.EncodeUint(e, r.Size)
+	e.Key(`"open":`)
+	e.String(string(r.Open))
+	e.Key(`"maybe":`)
+	if e.Pointer(r.Maybe != nil) {
+		e.String(string(*r.Maybe))
+		e.EndPointer()
 	}
-	url := strings.TrimSuffix(c.RemoteHost, "/") + "/" + service + "." + method
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return e.because(err, "make request")
+	e.Key(`"colours":`)
+	if e.List(r.Colours != nil) {
+		for i := range r.Colours {
+			e.Item()
+			e.String(string(r.Colours[i]))
+		}
+		e.EndList()
 	}
-	r.Header.Set("Content-Type", "application/json; charset=utf-8")
-	r.Header.Set("Accept", "application/json")
-	if c.Debug != nil {
-		c.Debug("POST " + url)
-		c.Debug(">> " + string(body))
+	e.Key(`"byColour":`)
+	if e.Map(r.ByColour != nil) {
+		for _, key := range otojson.Keys(r.ByColour) {
+			value := r.ByColour[key]
+			e.MapKey(string(key))
+			if e.List(value != nil) {
+				for i2 := range value {
+					e.Item()
+					otojson.EncodeInt(e, value[i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndMap()
 	}
-	if c.BeforeRequest != nil {
-		if err := c.BeforeRequest(r); err != nil {
-			return err
+	e.Key(`"unit":`)
+	e.String(string(r.Unit))
+	e.Key(`"month":`)
+	otojson.EncodeInt(e, r.Month)
+	e.EndObject()
+}
+
+// encodeDefsError writes r as JSON.
+func encodeDefsError(e *otojson.Encoder, r *DefsError) {
+	e.Object()
+	e.Key(`"message":`)
+	e.String(r.Message)
+	e.Key(`"object":`)
+	encodeObject(e, &r.Object)
+	e.EndObject()
+}
+
+// encodeForeign writes r as JSON.
+func encodeForeign(e *otojson.Encoder, r *Foreign) {
+	e.Object()
+	e.Key(`"money":`)
+	e.Any(&r.Money)
+	e.Key(`"moneys":`)
+	e.Any(&r.Moneys)
+	e.Key(`"byName":`)
+	e.Any(&r.ByName)
+	e.Key(`"header":`)
+	e.Any(&r.Header)
+	e.Key(`"cookie":`)
+	e.Any(&r.Cookie)
+	e.Key(`"code":`)
+	otojson.EncodeInt(e, r.Code)
+	e.EndObject()
+}
+
+// encodeForest writes r as JSON.
+func encodeForest(e *otojson.Encoder, r *Forest) {
+	if e.List((*r) != nil) {
+		for i := range *r {
+			e.Item()
+			encodeForest(e, &(*r)[i])
+		}
+		e.EndList()
+	}
+}
+
+// encodeGenerics writes r as JSON.
+func encodeGenerics(e *otojson.Encoder, r *Generics) {
+	e.Object()
+	e.Key(`"page":`)
+	encodePageOfTexts(e, &r.Page)
+	e.Key(`"strings":`)
+	encodePageOfString(e, &r.Strings)
+	e.Key(`"pages":`)
+	encodePageOfPageOfInt(e, &r.Pages)
+	e.Key(`"pair":`)
+	encodePairOfStringAndLeg(e, &r.Pair)
+	e.Key(`"pairs":`)
+	if e.List(r.Pairs != nil) {
+		for i := range r.Pairs {
+			e.Item()
+			encodePairOfIntAndListOfString(e, &r.Pairs[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"alias":`)
+	encodePageOfTexts(e, &r.Alias)
+	e.Key(`"list":`)
+	if e.List(r.List != nil) {
+		for i := range r.List {
+			e.Item()
+			encodeLeg(e, &r.List[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"to":`)
+	encodePairOfStringAndOptionalLeg(e, &r.To)
+	e.Key(`"linked":`)
+	encodeLinkedOfLevel(e, &r.Linked)
+	e.Key(`"foreign":`)
+	e.Any(&r.Foreign)
+	e.Key(`"numbers":`)
+	e.Any(&r.Numbers)
+	e.Key(`"byName":`)
+	if e.Map(r.ByName != nil) {
+		for _, key := range otojson.Keys(r.ByName) {
+			value := r.ByName[key]
+			e.MapKey(string(key))
+			encodePageOfColour(e, &value)
+		}
+		e.EndMap()
+	}
+	e.EndObject()
+}
+
+// encodeItem writes r as JSON.
+func encodeItem(e *otojson.Encoder, r *Item) {
+	e.Object()
+	e.Key(`"label":`)
+	e.String(r.Label)
+	e.Key(`"grid":`)
+	if e.List(r.Grid != nil) {
+		for i := range r.Grid {
+			e.Item()
+			if e.List(r.Grid[i] != nil) {
+				for i2 := range r.Grid[i] {
+					e.Item()
+					encodeCell(e, &r.Grid[i][i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndList()
+	}
+	e.EndObject()
+}
+
+// encodeKeywords writes r as JSON.
+func encodeKeywords(e *otojson.Encoder, r *Keywords) {
+	e.Object()
+	e.Key(`"type":`)
+	e.String(r.Type)
+	e.Key(`"class":`)
+	e.String(r.Class)
+	e.Key(`"default":`)
+	e.String(r.Default)
+	e.Key(`"func":`)
+	e.String(r.Func)
+	e.Key(`"from":`)
+	e.String(r.From)
+	e.Key(`"import":`)
+	e.String(r.Import)
+	e.Key(`"none":`)
+	e.String(r.None)
+	e.Key(`"true":`)
+	e.String(r.True)
+	e.Key(`"self":`)
+	e.String(r.Self)
+	e.Key(`"lambda":`)
+	e.String(r.Lambda)
+	e.Key(`"def":`)
+	e.String(r.Def)
+	e.Key(`"pass":`)
+	e.String(r.Pass)
+	e.Key(`"var":`)
+	e.String(r.Var)
+	e.Key(`"let":`)
+	e.String(r.Let)
+	e.Key(`"new":`)
+	e.String(r.New)
+	e.Key(`"this":`)
+	e.String(r.This)
+	e.Key(`"function":`)
+	e.String(r.Function)
+	e.Key(`"constructor":`)
+	e.String(r.Constructor)
+	e.Key(`"prototype":`)
+	e.String(r.Prototype)
+	e.Key(`"async":`)
+	e.String(r.Async)
+	e.Key(`"await":`)
+	e.String(r.Await)
+	e.Key(`"yield":`)
+	e.String(r.Yield)
+	e.Key(`"with":`)
+	e.String(r.With)
+	e.Key(`"is":`)
+	e.String(r.Is)
+	e.Key(`"in":`)
+	e.String(r.In)
+	e.Key(`"not":`)
+	e.String(r.Not)
+	e.Key(`"and":`)
+	e.String(r.And)
+	e.Key(`"or":`)
+	e.String(r.Or)
+	e.Key(`"global":`)
+	e.String(r.Global)
+	e.Key(`"del":`)
+	e.String(r.Del)
+	e.Key(`"range":`)
+	e.String(r.Range)
+	e.Key(`"map":`)
+	e.String(r.Map)
+	e.Key(`"select":`)
+	e.String(r.Select)
+	e.Key(`"interface":`)
+	e.String(r.Interface)
+	e.Key(`"package":`)
+	e.String(r.Package)
+	e.Key(`"const":`)
+	e.String(r.Const)
+	e.Key(`"string":`)
+	e.String(r.String)
+	e.Key(`"int":`)
+	e.String(r.Int)
+	e.Key(`"date":`)
+	e.String(r.Date)
+	e.Key(`"toString":`)
+	e.String(r.ToString)
+	e.Key(`"hasOwnProperty":`)
+	e.String(r.HasOwnProperty)
+	e.Key(`"get":`)
+	e.String(r.Get)
+	e.Key(`"keys":`)
+	e.String(r.Keys)
+	e.Key(`"values":`)
+	e.String(r.Values)
+	e.Key(`"items":`)
+	e.String(r.Items)
+	e.Key(`"json":`)
+	e.String(r.Json)
+	e.Key(`"datetime":`)
+	e.String(r.Datetime)
+	e.Key(`"__proto__":`)
+	e.String(r.Proto)
+	e.Key(`"__init__":`)
+	e.String(r.Init)
+	e.EndObject()
+}
+
+// encodeLeg writes r as JSON.
+func encodeLeg(e *otojson.Encoder, r *Leg) {
+	e.Object()
+	e.Key(`"length":`)
+	e.Float64(r.Length)
+	e.EndObject()
+}
+
+// encodeLinkedOfLevel writes r as JSON.
+func encodeLinkedOfLevel(e *otojson.Encoder, r *LinkedOfLevel) {
+	e.Object()
+	e.Key(`"value":`)
+	otojson.EncodeInt(e, r.Value)
+	e.Key(`"next":`)
+	if e.Pointer(r.Next != nil) {
+		encodeLinkedOfLevel(e, r.Next)
+		e.EndPointer()
+	}
+	e.EndObject()
+}
+
+// encodeList writes r as JSON.
+func encodeList(e *otojson.Encoder, r *List) {
+	e.Object()
+	e.Key(`"b":`)
+	e.String(r.B)
+	e.EndObject()
+}
+
+// encodeLists writes r as JSON.
+func encodeLists(e *otojson.Encoder, r *Lists) {
+	e.Object()
+	e.Key(`"ints":`)
+	if e.List(r.Ints != nil) {
+		for i := range r.Ints {
+			e.Item()
+			otojson.EncodeInt(e, r.Ints[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"nested":`)
+	if e.List(r.Nested != nil) {
+		for i := range r.Nested {
+			e.Item()
+			e.Strings(r.Nested[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"deep":`)
+	if e.List(r.Deep != nil) {
+		for i := range r.Deep {
+			e.Item()
+			if e.List(r.Deep[i] != nil) {
+				for i2 := range r.Deep[i] {
+					e.Item()
+					if e.List(r.Deep[i][i2] != nil) {
+						for i3 := range r.Deep[i][i2] {
+							e.Item()
+							e.Bool(r.Deep[i][i2][i3])
+						}
+						e.EndList()
+					}
+				}
+				e.EndList()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"array":`)
+	if e.List(true) {
+		for i := range r.Array {
+			e.Item()
+			otojson.EncodeInt(e, r.Array[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"octets":`)
+	if e.List(true) {
+		for i := range r.Octets {
+			e.Item()
+			otojson.EncodeUint(e, r.Octets[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"matrix":`)
+	encodeMatrix(e, &r.Matrix)
+	e.Key(`"objects":`)
+	if e.List(r.Objects != nil) {
+		for i := range r.Objects {
+			e.Item()
+			encodeTexts(e, &r.Objects[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"pointers":`)
+	if e.List(r.Pointers != nil) {
+		for i := range r.Pointers {
+			e.Item()
+			if e.Pointer(r.Pointers[i] != nil) {
+				encodeTexts(e, r.Pointers[i])
+				e.EndPointer()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"bytes":`)
+	if e.List(r.Bytes != nil) {
+		for i := range r.Bytes {
+			e.Item()
+			e.Bytes(r.Bytes[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"numbers":`)
+	if e.List(r.Numbers != nil) {
+		for i := range r.Numbers {
+			e.Item()
+			otojson.EncodeUint(e, r.Numbers[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"arrays":`)
+	if e.List(true) {
+		for i := range r.Arrays {
+			e.Item()
+			if e.List(true) {
+				for i2 := range r.Arrays[i] {
+					e.Item()
+					encodeLeg(e, &r.Arrays[i][i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"maps":`)
+	if e.List(r.Maps != nil) {
+		for i := range r.Maps {
+			e.Item()
+			if e.Map(r.Maps[i] != nil) {
+				for _, key2 := range otojson.Keys(r.Maps[i]) {
+					value2 := r.Maps[i][key2]
+					e.MapKey(string(key2))
+					otojson.EncodeInt(e, value2)
+				}
+				e.EndMap()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"tree":`)
+	encodeForest(e, &r.Tree)
+	e.EndObject()
+}
+
+// encodeMap writes r as JSON.
+func encodeMap(e *otojson.Encoder, r *Map) {
+	e.Object()
+	e.Key(`"record":`)
+	e.String(r.Record)
+	e.EndObject()
+}
+
+// encodeMaps writes r as JSON.
+func encodeMaps(e *otojson.Encoder, r *Maps) {
+	e.Object()
+	e.Key(`"strings":`)
+	if e.Map(r.Strings != nil) {
+		for _, key := range otojson.Keys(r.Strings) {
+			value := r.Strings[key]
+			e.MapKey(string(key))
+			e.String(value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"named":`)
+	if e.Map(r.Named != nil) {
+		for _, key := range otojson.Keys(r.Named) {
+			value := r.Named[key]
+			e.MapKey(string(key))
+			otojson.EncodeInt(e, value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"colours":`)
+	if e.Map(r.Colours != nil) {
+		for _, key := range otojson.Keys(r.Colours) {
+			value := r.Colours[key]
+			e.MapKey(string(key))
+			e.Bool(value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"levels":`)
+	e.Any(&r.Levels)
+	e.Key(`"ints":`)
+	e.Any(&r.Ints)
+	e.Key(`"int8s":`)
+	e.Any(&r.Int8s)
+	e.Key(`"uint64s":`)
+	e.Any(&r.Uint64s)
+	e.Key(`"texts":`)
+	e.Any(&r.Texts)
+	e.Key(`"times":`)
+	e.Any(&r.Times)
+	e.Key(`"objects":`)
+	if e.Map(r.Objects != nil) {
+		for _, key := range otojson.Keys(r.Objects) {
+			value := r.Objects[key]
+			e.MapKey(string(key))
+			encodeTexts(e, &value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"pointers":`)
+	if e.Map(r.Pointers != nil) {
+		for _, key := range otojson.Keys(r.Pointers) {
+			value := r.Pointers[key]
+			e.MapKey(string(key))
+			if e.Pointer(value != nil) {
+				encodeTexts(e, value)
+				e.EndPointer()
+			}
+		}
+		e.EndMap()
+	}
+	e.Key(`"lists":`)
+	if e.Map(r.Lists != nil) {
+		for _, key := range otojson.Keys(r.Lists) {
+			value := r.Lists[key]
+			e.MapKey(string(key))
+			if e.List(value != nil) {
+				for i2 := range value {
+					e.Item()
+					otojson.EncodeInt(e, value[i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndMap()
+	}
+	e.Key(`"nested":`)
+	e.Any(&r.Nested)
+	e.Key(`"registry":`)
+	encodeRegistry(e, &r.Registry)
+	e.EndObject()
+}
+
+// encodeMarshallers writes r as JSON.
+func encodeMarshallers(e *otojson.Encoder, r *Marshallers) {
+	e.Object()
+	e.Key(`"celsius":`)
+	e.Any(&r.Celsius)
+	e.Key(`"celsiuses":`)
+	e.Any(&r.Celsiuses)
+	e.Key(`"point":`)
+	e.Any(&r.Point)
+	e.Key(`"points":`)
+	e.Any(&r.Points)
+	e.Key(`"addr":`)
+	e.Any(&r.Addr)
+	e.Key(`"prefix":`)
+	e.Any(&r.Prefix)
+	e.Key(`"big":`)
+	e.Any(&r.Big)
+	e.Key(`"byPoint":`)
+	e.Any(&r.ByPoint)
+	e.EndObject()
+}
+
+// encodeMatrix writes r as JSON.
+func encodeMatrix(e *otojson.Encoder, r *Matrix) {
+	if e.List((*r) != nil) {
+		for i := range *r {
+			e.Item()
+			if e.List((*r)[i] != nil) {
+				for i2 := range (*r)[i] {
+					e.Item()
+					e.Float64((*r)[i][i2])
+				}
+				e.EndList()
+			}
+		}
+		e.EndList()
+	}
+}
+
+// encodeMoney writes r as JSON.
+func encodeMoney(e *otojson.Encoder, r *Money) {
+	e.Object()
+	e.Key(`"mine":`)
+	e.String(r.Mine)
+	e.EndObject()
+}
+
+// encodeMoreMoney writes r as JSON.
+func encodeMoreMoney(e *otojson.Encoder, r *MoreMoney) {
+	e.Object()
+	e.Key(`"more":`)
+	otojson.EncodeInt(e, r.More)
+	e.Key(`"notes":`)
+	if e.List(r.Notes != nil) {
+		for i := range r.Notes {
+			e.Item()
+			encodeNote(e, &r.Notes[i])
+		}
+		e.EndList()
+	}
+	e.EndObject()
+}
+
+// encodeNested writes r as JSON.
+func encodeNested(e *otojson.Encoder, r *Nested) {
+	e.Object()
+	e.Key(`"point":`)
+	encodeNestedPoint(e, &r.Point)
+	e.Key(`"points":`)
+	if e.List(r.Points != nil) {
+		for i := range r.Points {
+			e.Item()
+			encodeNestedPoints(e, &r.Points[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"maybe":`)
+	if e.Pointer(r.Maybe != nil) {
+		encodeNestedMaybe(e, r.Maybe)
+		e.EndPointer()
+	}
+	e.EndObject()
+}
+
+// encodeNestedMaybe writes r as JSON.
+func encodeNestedMaybe(e *otojson.Encoder, r *NestedMaybe) {
+	e.Object()
+	e.Key(`"deeper":`)
+	encodeNestedMaybeDeeper(e, &r.Deeper)
+	e.EndObject()
+}
+
+// encodeNestedMaybeDeeper writes r as JSON.
+func encodeNestedMaybeDeeper(e *otojson.Encoder, r *NestedMaybeDeeper) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.EndObject()
+}
+
+// encodeNestedPoint writes r as JSON.
+func encodeNestedPoint(e *otojson.Encoder, r *NestedPoint) {
+	e.Object()
+	e.Key(`"x":`)
+	otojson.EncodeInt(e, r.X)
+	if r.Y != 0 {
+		e.Key(`"y":`)
+		otojson.EncodeInt(e, r.Y)
+	}
+	e.EndObject()
+}
+
+// encodeNestedPoints writes r as JSON.
+func encodeNestedPoints(e *otojson.Encoder, r *NestedPoints) {
+	e.Object()
+	e.Key(`"x":`)
+	otojson.EncodeInt(e, r.X)
+	e.Key(`"y":`)
+	otojson.EncodeInt(e, r.Y)
+	e.EndObject()
+}
+
+// encodeDefsNew writes r as JSON.
+func encodeDefsNew(e *otojson.Encoder, r *DefsNew) {
+	e.Object()
+	e.Key(`"d":`)
+	e.String(r.D)
+	e.EndObject()
+}
+
+// encodeDefsNewTorture writes r as JSON.
+func encodeDefsNewTorture(e *otojson.Encoder, r *DefsNewTorture) {
+	e.Object()
+	e.Key(`"e":`)
+	e.String(r.E)
+	e.EndObject()
+}
+
+// encodeNode writes r as JSON.
+func encodeNode(e *otojson.Encoder, r *Node) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.Key(`"left":`)
+	if e.Pointer(r.Left != nil) {
+		encodeNode(e, r.Left)
+		e.EndPointer()
+	}
+	e.Key(`"children":`)
+	if e.List(r.Children != nil) {
+		for i := range r.Children {
+			e.Item()
+			encodeNode(e, &r.Children[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"byName":`)
+	if e.Map(r.ByName != nil) {
+		for _, key := range otojson.Keys(r.ByName) {
+			value := r.ByName[key]
+			e.MapKey(string(key))
+			if e.Pointer(value != nil) {
+				encodeNode(e, value)
+				e.EndPointer()
+			}
+		}
+		e.EndMap()
+	}
+	e.EndObject()
+}
+
+// encodeNote writes r as JSON.
+func encodeNote(e *otojson.Encoder, r *Note) {
+	e.Object()
+	e.Key(`"value":`)
+	otojson.EncodeInt(e, r.Value)
+	e.EndObject()
+}
+
+// encodeNumbers writes r as JSON.
+func encodeNumbers(e *otojson.Encoder, r *Numbers) {
+	e.Object()
+	e.Key(`"bool":`)
+	e.Bool(r.Bool)
+	e.Key(`"int":`)
+	otojson.EncodeInt(e, r.Int)
+	e.Key(`"int8":`)
+	otojson.EncodeInt(e, r.Int8)
+	e.Key(`"int16":`)
+	otojson.EncodeInt(e, r.Int16)
+	e.Key(`"int32":`)
+	otojson.EncodeInt(e, r.Int32)
+	e.Key(`"int64":`)
+	otojson.EncodeInt(e, r.Int64)
+	e.Key(`"uint":`)
+	otojson.EncodeUint(e, r.Uint)
+	e.Key(`"uint8":`)
+	otojson.EncodeUint(e, r.Uint8)
+	e.Key(`"uint16":`)
+	otojson.EncodeUint(e, r.Uint16)
+	e.Key(`"uint32":`)
+	otojson.EncodeUint(e, r.Uint32)
+	e.Key(`"uint64":`)
+	otojson.EncodeUint(e, r.Uint64)
+	e.Key(`"byte":`)
+	otojson.EncodeUint(e, r.Byte)
+	e.Key(`"rune":`)
+	otojson.EncodeInt(e, r.Rune)
+	e.Key(`"uintptr":`)
+	otojson.EncodeUint(e, r.Uintptr)
+	e.Key(`"float32":`)
+	e.Float32(r.Float32)
+	e.Key(`"float64":`)
+	e.Float64(r.Float64)
+	e.Key(`"exact":`)
+	e.Any(&r.Exact)
+	e.Key(`"score":`)
+	e.Float64(float64(r.Score))
+	e.EndObject()
+}
+
+// encodeObject writes r as JSON.
+func encodeObject(e *otojson.Encoder, r *Object) {
+	e.Object()
+	e.Key(`"array":`)
+	encodeArray(e, &r.Array)
+	e.EndObject()
+}
+
+// encodePageOfColour writes r as JSON.
+func encodePageOfColour(e *otojson.Encoder, r *PageOfColour) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			e.String(string(r.Items[i]))
+		}
+		e.EndList()
+	}
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
 		}
 	}
-	answer, err := httpClient.Do(r)
-	if err != nil {
-		return e.because(err, "no answer")
-	}
-	defer answer.Body.Close()
-	return c.read(answer, e, response)
+	e.EndObject()
 }
 
-// read decodes an answer into response, or makes e say what it is instead.
-func (c *Client) read(answer *http.Response, e *Error, response any) error {
-	e.StatusCode = answer.StatusCode
-	limit := c.MaxResponseBytes
-	if limit <= 0 {
-		limit = defaultMaxResponseBytes
+// encodePageOfInt writes r as JSON.
+func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			otojson.EncodeInt(e, r.Items[i])
+		}
+		e.EndList()
 	}
-	limit = min(limit, math.MaxInt64-1) // one more is read, to see that there is more
-	text, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
-	e.Body = strings.ToValidUTF8(string(text[:min(len(text), maxErrorText)]), "")
-	if err != nil {
-		return e.because(err, "read answer of status "+answer.Status)
-	}
-	if int64(len(text)) > limit {
-		e.Message = fmt.Sprintf("answer of status %s is larger than %d bytes", answer.Status, limit)
-		return e
-	}
-	// A redirect that became a GET has called nothing, whatever it ended at.
-	called := answer.Request == nil || answer.Request.Method == http.MethodPost
-	success := called && answer.StatusCode >= 200 && answer.StatusCode < 300
-	if !success || bytes.Contains(text, []byte(`"error"`)) {
-		var said struct{ Error, Code string }
-		if err := json.Unmarshal(text, &said); err == nil && said.Error != "" {
-			e.Code, e.Message, e.Body, e.service = said.Code, said.Error, "", true
-			return e
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
 		}
 	}
-	if success {
-		if e.cause = json.Unmarshal(text, response); e.cause == nil {
-			return nil
+	e.EndObject()
+}
+
+// encodePageOfPageOfInt writes r as JSON.
+func encodePageOfPageOfInt(e *otojson.Encoder, r *PageOfPageOfInt) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			encodePageOfInt(e, &r.Items[i])
+		}
+		e.EndList()
+	}
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
 		}
 	}
-	e.Message = fmt.Sprintf("status %s, but no answer of the service: %s: %q",
-		answer.Status, answer.Header.Get("Content-Type"), e.Body)
-	return e
+	e.EndObject()
+}
+
+// encodePageOfString writes r as JSON.
+func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
+	e.Object()
+	e.Key(`"items":`)
+	e.Strings(r.Items)
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	e.EndObject()
+}
+
+// encodePageOfTexts writes r as JSON.
+func encodePageOfTexts(e *otojson.Encoder, r *PageOfTexts) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			encodeTexts(e, &r.Items[i])
+		}
+		e.EndList()
+	}
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	e.EndObject()
+}
+
+// encodePairOfIntAndListOfString writes r as JSON.
+func encodePairOfIntAndListOfString(e *otojson.Encoder, r *PairOfIntAndListOfString) {
+	e.Object()
+	e.Key(`"key":`)
+	otojson.EncodeInt(e, r.Key)
+	e.Key(`"value":`)
+	e.Strings(r.Value)
+	e.EndObject()
+}
+
+// encodePairOfStringAndLeg writes r as JSON.
+func encodePairOfStringAndLeg(e *otojson.Encoder, r *PairOfStringAndLeg) {
+	e.Object()
+	e.Key(`"key":`)
+	e.String(r.Key)
+	e.Key(`"value":`)
+	encodeLeg(e, &r.Value)
+	e.EndObject()
+}
+
+// encodePairOfStringAndOptionalLeg writes r as JSON.
+func encodePairOfStringAndOptionalLeg(e *otojson.Encoder, r *PairOfStringAndOptionalLeg) {
+	e.Object()
+	e.Key(`"key":`)
+	e.String(r.Key)
+	e.Key(`"value":`)
+	if e.Pointer(r.Value != nil) {
+		encodeLeg(e, r.Value)
+		e.EndPointer()
+	}
+	e.EndObject()
+}
+
+// encodePointers writes r as JSON.
+func encodePointers(e *otojson.Encoder, r *Pointers) {
+	e.Object()
+	e.Key(`"bool":`)
+	if e.Pointer(r.Bool != nil) {
+		e.Bool(*r.Bool)
+		e.EndPointer()
+	}
+	e.Key(`"int":`)
+	if e.Pointer(r.Int != nil) {
+		otojson.EncodeInt(e, *r.Int)
+		e.EndPointer()
+	}
+	e.Key(`"text":`)
+	if e.Pointer(r.Text != nil) {
+		e.String(*r.Text)
+		e.EndPointer()
+	}
+	e.Key(`"object":`)
+	if e.Pointer(r.Object != nil) {
+		encodeTexts(e, r.Object)
+		e.EndPointer()
+	}
+	e.Key(`"list":`)
+	if e.Pointer(r.List != nil) {
+		if e.List((*r.List) != nil) {
+			for i := range *r.List {
+				e.Item()
+				otojson.EncodeInt(e, (*r.List)[i])
+			}
+			e.EndList()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"map":`)
+	if e.Pointer(r.Map != nil) {
+		if e.Map((*r.Map) != nil) {
+			for _, key := range otojson.Keys(*r.Map) {
+				value := (*r.Map)[key]
+				e.MapKey(string(key))
+				otojson.EncodeInt(e, value)
+			}
+			e.EndMap()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"twice":`)
+	if e.Pointer(r.Twice != nil) {
+		if e.Pointer((*r.Twice) != nil) {
+			otojson.EncodeInt(e, *(*r.Twice))
+			e.EndPointer()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"any":`)
+	e.Any(&r.Any)
+	e.Key(`"bytes":`)
+	if e.Pointer(r.Bytes != nil) {
+		e.Bytes(*r.Bytes)
+		e.EndPointer()
+	}
+	e.Key(`"optional":`)
+	if e.Pointer(r.Optional != nil) {
+		encodeTexts(e, r.Optional)
+		e.EndPointer()
+	}
+	e.EndObject()
+}
+
+// encodePromise writes r as JSON.
+func encodePromise(e *otojson.Encoder, r *Promise) {
+	e.Object()
+	e.Key(`"date":`)
+	encodeDate(e, &r.Date)
+	e.EndObject()
+}
+
+// encodeRegisterTorture writes r as JSON.
+func encodeRegisterTorture(e *otojson.Encoder, r *RegisterTorture) {
+	e.Object()
+	e.Key(`"f":`)
+	e.String(r.F)
+	e.EndObject()
+}
+
+// encodeRegistry writes r as JSON.
+func encodeRegistry(e *otojson.Encoder, r *Registry) {
+	if e.Map((*r) != nil) {
+		for _, key := range otojson.Keys(*r) {
+			value := (*r)[key]
+			e.MapKey(string(key))
+			encodeLeg(e, &value)
+		}
+		e.EndMap()
+	}
+}
+
+// encodeSame writes r as JSON.
+func encodeSame(e *otojson.Encoder, r *Same) {
+	e.Object()
+	e.Key(`"own":`)
+	encodeMoney(e, &r.Own)
+	e.Key(`"ext":`)
+	e.Any(&r.Ext)
+	e.Key(`"more":`)
+	encodeMoreMoney(e, &r.More)
+	e.Key(`"owns":`)
+	if e.List(r.Owns != nil) {
+		for i := range r.Owns {
+			e.Item()
+			encodeMoney(e, &r.Owns[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"exts":`)
+	e.Any(&r.Exts)
+	e.Key(`"mores":`)
+	if e.List(r.Mores != nil) {
+		for i := range r.Mores {
+			e.Item()
+			encodeMoreMoney(e, &r.Mores[i])
+		}
+		e.EndList()
+	}
+	e.EndObject()
+}
+
+// encodeTags writes r as JSON.
+func encodeTags(e *otojson.Encoder, r *Tags) {
+	e.Object()
+	e.Key(`"another_name":`)
+	e.String(r.Renamed)
+	e.Key(`"-":`)
+	e.String(r.Dash)
+	e.Key(`"with space":`)
+	e.String(r.Spaced)
+	e.Key(`"$ref":`)
+	e.String(r.Dollar)
+	e.Key(`"a.b-c/d":`)
+	e.String(r.Dotted)
+	e.Key(`"größe":`)
+	e.String(r.Accented)
+	e.Key(`"1st":`)
+	e.String(r.Digit)
+	e.Key(`"UPPER":`)
+	e.String(r.Upper)
+	e.Key(`"htmlPage":`)
+	e.String(r.HTMLPage)
+	e.Key(`"apiKeyID":`)
+	e.String(r.APIKeyID)
+	e.Key(`"modelID":`)
+	e.String(r.ModelId)
+	e.Key(`"überbau":`)
+	e.String(r.Überbau)
+	e.EndObject()
+}
+
+// encodeTexts writes r as JSON.
+func encodeTexts(e *otojson.Encoder, r *Texts) {
+	e.Object()
+	e.Key(`"text":`)
+	e.String(r.Text)
+	e.Key(`"name":`)
+	e.String(string(r.Name))
+	e.Key(`"bytes":`)
+	e.Bytes(r.Bytes)
+	e.Key(`"octet":`)
+	e.Bytes(r.Octet)
+	e.EndObject()
+}
+
+// encodeTimes writes r as JSON.
+func encodeTimes(e *otojson.Encoder, r *Times) {
+	e.Object()
+	e.Key(`"time":`)
+	e.Time(r.Time)
+	e.Key(`"duration":`)
+	otojson.EncodeInt(e, r.Duration)
+	e.Key(`"maybe":`)
+	if e.Pointer(r.Maybe != nil) {
+		e.Time(*r.Maybe)
+		e.EndPointer()
+	}
+	e.Key(`"list":`)
+	if e.List(r.List != nil) {
+		for i := range r.List {
+			e.Item()
+			e.Time(r.List[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"spans":`)
+	if e.Map(r.Spans != nil) {
+		for _, key := range otojson.Keys(r.Spans) {
+			value := r.Spans[key]
+			e.MapKey(string(key))
+			otojson.EncodeInt(e, value)
+		}
+		e.EndMap()
+	}
+	e.EndObject()
+}
+
+var anyKeys = []string{"a"}
+
+// decodeAny reads r from JSON.
+func decodeAny(d *otojson.Decoder, r *Any) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(anyKeys) {
+		case "a":
+			d.String(&r.A)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var anythingKeys = []string{"any", "interface", "named", "raw", "anys", "byName"}
+
+// decodeAnything reads r from JSON.
+func decodeAnything(d *otojson.Decoder, r *Anything) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(anythingKeys) {
+		case "any":
+			d.Any(&r.Any)
+		case "interface":
+			d.Any(&r.Interface)
+		case "named":
+			d.Any(&r.Named)
+		case "raw":
+			d.Any(&r.Raw)
+		case "anys":
+			d.Any(&r.Anys)
+		case "byName":
+			d.Any(&r.ByName)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var arrayKeys = []string{"promise"}
+
+// decodeArray reads r from JSON.
+func decodeArray(d *otojson.Decoder, r *Array) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(arrayKeys) {
+		case "promise":
+			decodePromise(d, &r.Promise)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var cellKeys = []string{"text"}
+
+// decodeCell reads r from JSON.
+func decodeCell(d *otojson.Decoder, r *Cell) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(cellKeys) {
+		case "text":
+			d.String(&r.Text)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var chickenKeys = []string{"name", "eggs"}
+
+// decodeChicken reads r from JSON.
+func decodeChicken(d *otojson.Decoder, r *Chicken) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(chickenKeys) {
+		case "name":
+			d.String(&r.Name)
+		case "eggs":
+			otojson.DecodeList(d, &r.Eggs, decodeEgg)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var clashesKeys = []string{"error", "any", "optional", "dict", "new", "newX", "register"}
+
+// decodeClashes reads r from JSON.
+func decodeClashes(d *otojson.Decoder, r *Clashes) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(clashesKeys) {
+		case "error":
+			decodeDefsError(d, &r.Error)
+		case "any":
+			decodeAny(d, &r.Any)
+		case "optional":
+			decodeList(d, &r.Optional)
+		case "dict":
+			decodeDict(d, &r.Dict)
+		case "new":
+			decodeDefsNew(d, &r.New)
+		case "newX":
+			decodeDefsNewTorture(d, &r.NewX)
+		case "register":
+			decodeRegisterTorture(d, &r.Register)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var constrainedKeys = []string{"name", "colour", "count", "ratio", "dice", "tags", "nick", "maybe", "sure", "items", "byName", "next", "key", "low"}
+
+// decodeConstrained reads r from JSON.
+func decodeConstrained(d *otojson.Decoder, r *Constrained) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(constrainedKeys) {
+		case "name":
+			d.String(&r.Name)
+		case "colour":
+			d.String((*string)(&r.Colour))
+		case "count":
+			otojson.DecodeInt(d, &r.Count)
+		case "ratio":
+			d.Float64(&r.Ratio)
+		case "dice":
+			otojson.DecodeInt(d, &r.Dice)
+		case "tags":
+			d.Strings(&r.Tags)
+		case "nick":
+			d.String(&r.Nick)
+		case "maybe":
+			otojson.DecodePointer(d, &r.Maybe, otojson.DecodeInt[int])
+		case "sure":
+			otojson.DecodePointer(d, &r.Sure, (*otojson.Decoder).Bool)
+		case "items":
+			otojson.DecodeList(d, &r.Items, decodeItem)
+		case "byName":
+			otojson.DecodeMap(d, &r.ByName, decodeItem)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, decodeItem)
+		case "key":
+			d.Bytes(&r.Key)
+		case "low":
+			otojson.DecodeInt(d, &r.Bounds.Low)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var dateKeys = []string{"map"}
+
+// decodeDate reads r from JSON.
+func decodeDate(d *otojson.Decoder, r *Date) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(dateKeys) {
+		case "map":
+			decodeMap(d, &r.Map)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var dictKeys = []string{"c"}
+
+// decodeDict reads r from JSON.
+func decodeDict(d *otojson.Decoder, r *Dict) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(dictKeys) {
+		case "c":
+			d.String(&r.C)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var eggKeys = []string{"mother", "shells"}
+
+// decodeEgg reads r from JSON.
+func decodeEgg(d *otojson.Decoder, r *Egg) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(eggKeys) {
+		case "mother":
+			otojson.DecodePointer(d, &r.Mother, decodeChicken)
+		case "shells":
+			otojson.DecodeMap(d, &r.Shells, decodeChicken)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var enumsKeys = []string{"colour", "level", "size", "open", "maybe", "colours", "byColour", "unit", "month"}
+
+// decodeEnums reads r from JSON.
+func decodeEnums(d *otojson.Decoder, r *Enums) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(enumsKeys) {
+		case "colour":
+			d.String((*string)(&r.Colour))
+		case "level":
+			otojson.DecodeInt(d, &r.Level)
+		case "size":
+			otojson.DecodeUint(d, &r.Size)
+		case "open":
+			d.String((*string)(&r.Open))
+		case "maybe":
+			otojson.DecodePointer(d, &r.Maybe, func(d *otojson.Decoder, v *Colour) {
+				d.String((*string)(v))
+			})
+		case "colours":
+			otojson.DecodeList(d, &r.Colours, func(d *otojson.Decoder, v *Colour) {
+				d.String((*string)(v))
+			})
+		case "byColour":
+			otojson.DecodeMap(d, &r.ByColour, func(d *otojson.Decoder, v *[]Level) {
+				otojson.DecodeList(d, v, otojson.DecodeInt[Level])
+			})
+		case "unit":
+			d.String((*string)(&r.Unit))
+		case "month":
+			otojson.DecodeInt(d, &r.Month)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var defsErrorKeys = []string{"message", "object"}
+
+// decodeDefsError reads r from JSON.
+func decodeDefsError(d *otojson.Decoder, r *DefsError) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(defsErrorKeys) {
+		case "message":
+			d.String(&r.Message)
+		case "object":
+			decodeObject(d, &r.Object)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var foreignKeys = []string{"money", "moneys", "byName", "header", "cookie", "code"}
+
+// decodeForeign reads r from JSON.
+func decodeForeign(d *otojson.Decoder, r *Foreign) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(foreignKeys) {
+		case "money":
+			d.Any(&r.Money)
+		case "moneys":
+			d.Any(&r.Moneys)
+		case "byName":
+			d.Any(&r.ByName)
+		case "header":
+			d.Any(&r.Header)
+		case "cookie":
+			d.Any(&r.Cookie)
+		case "code":
+			otojson.DecodeInt(d, &r.Code)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// decodeForest reads r from JSON.
+func decodeForest(d *otojson.Decoder, r *Forest) {
+	otojson.DecodeList(d, (*[]Forest)(r), decodeForest)
+}
+
+var genericsKeys = []string{"page", "strings", "pages", "pair", "pairs", "alias", "list", "to", "linked", "foreign", "numbers", "byName"}
+
+// decodeGenerics reads r from JSON.
+func decodeGenerics(d *otojson.Decoder, r *Generics) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(genericsKeys) {
+		case "page":
+			decodePageOfTexts(d, &r.Page)
+		case "strings":
+			decodePageOfString(d, &r.Strings)
+		case "pages":
+			decodePageOfPageOfInt(d, &r.Pages)
+		case "pair":
+			decodePairOfStringAndLeg(d, &r.Pair)
+		case "pairs":
+			otojson.DecodeList(d, &r.Pairs, decodePairOfIntAndListOfString)
+		case "alias":
+			decodePageOfTexts(d, &r.Alias)
+		case "list":
+			otojson.DecodeList(d, &r.List, decodeLeg)
+		case "to":
+			decodePairOfStringAndOptionalLeg(d, &r.To)
+		case "linked":
+			decodeLinkedOfLevel(d, &r.Linked)
+		case "foreign":
+			d.Any(&r.Foreign)
+		case "numbers":
+			d.Any(&r.Numbers)
+		case "byName":
+			otojson.DecodeMap(d, &r.ByName, decodePageOfColour)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var itemKeys = []string{"label", "grid"}
+
+// decodeItem reads r from JSON.
+func decodeItem(d *otojson.Decoder, r *Item) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(itemKeys) {
+		case "label":
+			d.String(&r.Label)
+		case "grid":
+			otojson.DecodeList(d, &r.Grid, func(d *otojson.Decoder, v *[]Cell) {
+				otojson.DecodeList(d, v, decodeCell)
+			})
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var keywordsKeys = []string{"type", "class", "default", "func", "from", "import", "none", "true", "self", "lambda", "def", "pass", "var", "let", "new", "this", "function", "constructor", "prototype", "async", "await", "yield", "with", "is", "in", "not", "and", "or", "global", "del", "range", "map", "select", "interface", "package", "const", "string", "int", "date", "toString", "hasOwnProperty", "get", "keys", "values", "items", "json", "datetime", "__proto__", "__init__"}
+
+// decodeKeywords reads r from JSON.
+func decodeKeywords(d *otojson.Decoder, r *Keywords) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(keywordsKeys) {
+		case "type":
+			d.String(&r.Type)
+		case "class":
+			d.String(&r.Class)
+		case "default":
+			d.String(&r.Default)
+		case "func":
+			d.String(&r.Func)
+		case "from":
+			d.String(&r.From)
+		case "import":
+			d.String(&r.Import)
+		case "none":
+			d.String(&r.None)
+		case "true":
+			d.String(&r.True)
+		case "self":
+			d.String(&r.Self)
+		case "lambda":
+			d.String(&r.Lambda)
+		case "def":
+			d.String(&r.Def)
+		case "pass":
+			d.String(&r.Pass)
+		case "var":
+			d.String(&r.Var)
+		case "let":
+			d.String(&r.Let)
+		case "new":
+			d.String(&r.New)
+		case "this":
+			d.String(&r.This)
+		case "function":
+			d.String(&r.Function)
+		case "constructor":
+			d.String(&r.Constructor)
+		case "prototype":
+			d.String(&r.Prototype)
+		case "async":
+			d.String(&r.Async)
+		case "await":
+			d.String(&r.Await)
+		case "yield":
+			d.String(&r.Yield)
+		case "with":
+			d.String(&r.With)
+		case "is":
+			d.String(&r.Is)
+		case "in":
+			d.String(&r.In)
+		case "not":
+			d.String(&r.Not)
+		case "and":
+			d.String(&r.And)
+		case "or":
+			d.String(&r.Or)
+		case "global":
+			d.String(&r.Global)
+		case "del":
+			d.String(&r.Del)
+		case "range":
+			d.String(&r.Range)
+		case "map":
+			d.String(&r.Map)
+		case "select":
+			d.String(&r.Select)
+		case "interface":
+			d.String(&r.Interface)
+		case "package":
+			d.String(&r.Package)
+		case "const":
+			d.String(&r.Const)
+		case "string":
+			d.String(&r.String)
+		case "int":
+			d.String(&r.Int)
+		case "date":
+			d.String(&r.Date)
+		case "toString":
+			d.String(&r.ToString)
+		case "hasOwnProperty":
+			d.String(&r.HasOwnProperty)
+		case "get":
+			d.String(&r.Get)
+		case "keys":
+			d.String(&r.Keys)
+		case "values":
+			d.String(&r.Values)
+		case "items":
+			d.String(&r.Items)
+		case "json":
+			d.String(&r.Json)
+		case "datetime":
+			d.String(&r.Datetime)
+		case "__proto__":
+			d.String(&r.Proto)
+		case "__init__":
+			d.String(&r.Init)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var legKeys = []string{"length"}
+
+// decodeLeg reads r from JSON.
+func decodeLeg(d *otojson.Decoder, r *Leg) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(legKeys) {
+		case "length":
+			d.Float64(&r.Length)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var linkedOfLevelKeys = []string{"value", "next"}
+
+// decodeLinkedOfLevel reads r from JSON.
+func decodeLinkedOfLevel(d *otojson.Decoder, r *LinkedOfLevel) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(linkedOfLevelKeys) {
+		case "value":
+			otojson.DecodeInt(d, &r.Value)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, decodeLinkedOfLevel)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var listKeys = []string{"b"}
+
+// decodeList reads r from JSON.
+func decodeList(d *otojson.Decoder, r *List) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(listKeys) {
+		case "b":
+			d.String(&r.B)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var listsKeys = []string{"ints", "nested", "deep", "array", "octets", "matrix", "objects", "pointers", "bytes", "numbers", "arrays", "maps", "tree"}
+
+// decodeLists reads r from JSON.
+func decodeLists(d *otojson.Decoder, r *Lists) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(listsKeys) {
+		case "ints":
+			otojson.DecodeList(d, &r.Ints, otojson.DecodeInt[int])
+		case "nested":
+			otojson.DecodeList(d, &r.Nested, (*otojson.Decoder).Strings)
+		case "deep":
+			otojson.DecodeList(d, &r.Deep, func(d *otojson.Decoder, v *[][]bool) {
+				otojson.DecodeList(d, v, func(d *otojson.Decoder, v *[]bool) {
+					otojson.DecodeList(d, v, (*otojson.Decoder).Bool)
+				})
+			})
+		case "array":
+			otojson.DecodeArray(d, r.Array[:], otojson.DecodeInt[int])
+		case "octets":
+			otojson.DecodeArray(d, r.Octets[:], otojson.DecodeUint[byte])
+		case "matrix":
+			decodeMatrix(d, &r.Matrix)
+		case "objects":
+			otojson.DecodeList(d, &r.Objects, decodeTexts)
+		case "pointers":
+			otojson.DecodeList(d, &r.Pointers, func(d *otojson.Decoder, v **Texts) {
+				otojson.DecodePointer(d, v, decodeTexts)
+			})
+		case "bytes":
+			otojson.DecodeList(d, &r.Bytes, (*otojson.Decoder).Bytes)
+		case "numbers":
+			otojson.DecodeList(d, &r.Numbers, otojson.DecodeUint[uint16])
+		case "arrays":
+			otojson.DecodeArray(d, r.Arrays[:], func(d *otojson.Decoder, v *[2]Leg) {
+				otojson.DecodeArray(d, v[:], decodeLeg)
+			})
+		case "maps":
+			otojson.DecodeList(d, &r.Maps, func(d *otojson.Decoder, v *map[string]int) {
+				otojson.DecodeMap(d, v, otojson.DecodeInt[int])
+			})
+		case "tree":
+			decodeForest(d, &r.Tree)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var mapKeys = []string{"record"}
+
+// decodeMap reads r from JSON.
+func decodeMap(d *otojson.Decoder, r *Map) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(mapKeys) {
+		case "record":
+			d.String(&r.Record)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var mapsKeys = []string{"strings", "named", "colours", "levels", "ints", "int8s", "uint64s", "texts", "times", "objects", "pointers", "lists", "nested", "registry"}
+
+// decodeMaps reads r from JSON.
+func decodeMaps(d *otojson.Decoder, r *Maps) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(mapsKeys) {
+		case "strings":
+			otojson.DecodeMap(d, &r.Strings, (*otojson.Decoder).String)
+		case "named":
+			otojson.DecodeMap(d, &r.Named, otojson.DecodeInt[int])
+		case "colours":
+			otojson.DecodeMap(d, &r.Colours, (*otojson.Decoder).Bool)
+		case "levels":
+			d.Any(&r.Levels)
+		case "ints":
+			d.Any(&r.Ints)
+		case "int8s":
+			d.Any(&r.Int8s)
+		case "uint64s":
+			d.Any(&r.Uint64s)
+		case "texts":
+			d.Any(&r.Texts)
+		case "times":
+			d.Any(&r.Times)
+		case "objects":
+			otojson.DecodeMap(d, &r.Objects, decodeTexts)
+		case "pointers":
+			otojson.DecodeMap(d, &r.Pointers, func(d *otojson.Decoder, v **Texts) {
+				otojson.DecodePointer(d, v, decodeTexts)
+			})
+		case "lists":
+			otojson.DecodeMap(d, &r.Lists, func(d *otojson.Decoder, v *[]int) {
+				otojson.DecodeList(d, v, otojson.DecodeInt[int])
+			})
+		case "nested":
+			d.Any(&r.Nested)
+		case "registry":
+			decodeRegistry(d, &r.Registry)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var marshallersKeys = []string{"celsius", "celsiuses", "point", "points", "addr", "prefix", "big", "byPoint"}
+
+// decodeMarshallers reads r from JSON.
+func decodeMarshallers(d *otojson.Decoder, r *Marshallers) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(marshallersKeys) {
+		case "celsius":
+			d.Any(&r.Celsius)
+		case "celsiuses":
+			d.Any(&r.Celsiuses)
+		case "point":
+			d.Any(&r.Point)
+		case "points":
+			d.Any(&r.Points)
+		case "addr":
+			d.Any(&r.Addr)
+		case "prefix":
+			d.Any(&r.Prefix)
+		case "big":
+			d.Any(&r.Big)
+		case "byPoint":
+			d.Any(&r.ByPoint)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// decodeMatrix reads r from JSON.
+func decodeMatrix(d *otojson.Decoder, r *Matrix) {
+	otojson.DecodeList(d, (*[][]float64)(r), func(d *otojson.Decoder, v *[]float64) {
+		otojson.DecodeList(d, v, (*otojson.Decoder).Float64)
+	})
+}
+
+var moneyKeys = []string{"mine"}
+
+// decodeMoney reads r from JSON.
+func decodeMoney(d *otojson.Decoder, r *Money) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(moneyKeys) {
+		case "mine":
+			d.String(&r.Mine)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var moreMoneyKeys = []string{"more", "notes"}
+
+// decodeMoreMoney reads r from JSON.
+func decodeMoreMoney(d *otojson.Decoder, r *MoreMoney) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(moreMoneyKeys) {
+		case "more":
+			otojson.DecodeInt(d, &r.More)
+		case "notes":
+			otojson.DecodeList(d, &r.Notes, decodeNote)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nestedKeys = []string{"point", "points", "maybe"}
+
+// decodeNested reads r from JSON.
+func decodeNested(d *otojson.Decoder, r *Nested) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nestedKeys) {
+		case "point":
+			decodeNestedPoint(d, &r.Point)
+		case "points":
+			otojson.DecodeList(d, &r.Points, decodeNestedPoints)
+		case "maybe":
+			otojson.DecodePointer(d, &r.Maybe, decodeNestedMaybe)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nestedMaybeKeys = []string{"deeper"}
+
+// decodeNestedMaybe reads r from JSON.
+func decodeNestedMaybe(d *otojson.Decoder, r *NestedMaybe) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nestedMaybeKeys) {
+		case "deeper":
+			decodeNestedMaybeDeeper(d, &r.Deeper)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nestedMaybeDeeperKeys = []string{"name"}
+
+// decodeNestedMaybeDeeper reads r from JSON.
+func decodeNestedMaybeDeeper(d *otojson.Decoder, r *NestedMaybeDeeper) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nestedMaybeDeeperKeys) {
+		case "name":
+			d.String(&r.Name)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nestedPointKeys = []string{"x", "y"}
+
+// decodeNestedPoint reads r from JSON.
+func decodeNestedPoint(d *otojson.Decoder, r *NestedPoint) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nestedPointKeys) {
+		case "x":
+			otojson.DecodeInt(d, &r.X)
+		case "y":
+			otojson.DecodeInt(d, &r.Y)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nestedPointsKeys = []string{"x", "y"}
+
+// decodeNestedPoints reads r from JSON.
+func decodeNestedPoints(d *otojson.Decoder, r *NestedPoints) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nestedPointsKeys) {
+		case "x":
+			otojson.DecodeInt(d, &r.X)
+		case "y":
+			otojson.DecodeInt(d, &r.Y)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var defsNewKeys = []string{"d"}
+
+// decodeDefsNew reads r from JSON.
+func decodeDefsNew(d *otojson.Decoder, r *DefsNew) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(defsNewKeys) {
+		case "d":
+			d.String(&r.D)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var defsNewTortureKeys = []string{"e"}
+
+// decodeDefsNewTorture reads r from JSON.
+func decodeDefsNewTorture(d *otojson.Decoder, r *DefsNewTorture) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(defsNewTortureKeys) {
+		case "e":
+			d.String(&r.E)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var nodeKeys = []string{"name", "left", "children", "byName"}
+
+// decodeNode reads r from JSON.
+func decodeNode(d *otojson.Decoder, r *Node) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(nodeKeys) {
+		case "name":
+			d.String(&r.Name)
+		case "left":
+			otojson.DecodePointer(d, &r.Left, decodeNode)
+		case "children":
+			otojson.DecodeList(d, &r.Children, decodeNode)
+		case "byName":
+			otojson.DecodeMap(d, &r.ByName, func(d *otojson.Decoder, v **Node) {
+				otojson.DecodePointer(d, v, decodeNode)
+			})
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var noteKeys = []string{"value"}
+
+// decodeNote reads r from JSON.
+func decodeNote(d *otojson.Decoder, r *Note) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(noteKeys) {
+		case "value":
+			otojson.DecodeInt(d, &r.Value)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var numbersKeys = []string{"bool", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32", "uint64", "byte", "rune", "uintptr", "float32", "float64", "exact", "score"}
+
+// decodeNumbers reads r from JSON.
+func decodeNumbers(d *otojson.Decoder, r *Numbers) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(numbersKeys) {
+		case "bool":
+			d.Bool(&r.Bool)
+		case "int":
+			otojson.DecodeInt(d, &r.Int)
+		case "int8":
+			otojson.DecodeInt(d, &r.Int8)
+		case "int16":
+			otojson.DecodeInt(d, &r.Int16)
+		case "int32":
+			otojson.DecodeInt(d, &r.Int32)
+		case "int64":
+			otojson.DecodeInt(d, &r.Int64)
+		case "uint":
+			otojson.DecodeUint(d, &r.Uint)
+		case "uint8":
+			otojson.DecodeUint(d, &r.Uint8)
+		case "uint16":
+			otojson.DecodeUint(d, &r.Uint16)
+		case "uint32":
+			otojson.DecodeUint(d, &r.Uint32)
+		case "uint64":
+			otojson.DecodeUint(d, &r.Uint64)
+		case "byte":
+			otojson.DecodeUint(d, &r.Byte)
+		case "rune":
+			otojson.DecodeInt(d, &r.Rune)
+		case "uintptr":
+			otojson.DecodeUint(d, &r.Uintptr)
+		case "float32":
+			d.Float32(&r.Float32)
+		case "float64":
+			d.Float64(&r.Float64)
+		case "exact":
+			d.Any(&r.Exact)
+		case "score":
+			d.Float64((*float64)(&r.Score))
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var objectKeys = []string{"array"}
+
+// decodeObject reads r from JSON.
+func decodeObject(d *otojson.Decoder, r *Object) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(objectKeys) {
+		case "array":
+			decodeArray(d, &r.Array)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfColourKeys = []string{"items", "next"}
+
+// decodePageOfColour reads r from JSON.
+func decodePageOfColour(d *otojson.Decoder, r *PageOfColour) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfColourKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, func(d *otojson.Decoder, v *Colour) {
+				d.String((*string)(v))
+			})
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfIntKeys = []string{"items", "next"}
+
+// decodePageOfInt reads r from JSON.
+func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfIntKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, otojson.DecodeInt[int])
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfPageOfIntKeys = []string{"items", "next"}
+
+// decodePageOfPageOfInt reads r from JSON.
+func decodePageOfPageOfInt(d *otojson.Decoder, r *PageOfPageOfInt) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfPageOfIntKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, decodePageOfInt)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfStringKeys = []string{"items", "next"}
+
+// decodePageOfString reads r from JSON.
+func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfStringKeys) {
+		case "items":
+			d.Strings(&r.Items)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfTextsKeys = []string{"items", "next"}
+
+// decodePageOfTexts reads r from JSON.
+func decodePageOfTexts(d *otojson.Decoder, r *PageOfTexts) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfTextsKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, decodeTexts)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfIntAndListOfStringKeys = []string{"key", "value"}
+
+// decodePairOfIntAndListOfString reads r from JSON.
+func decodePairOfIntAndListOfString(d *otojson.Decoder, r *PairOfIntAndListOfString) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfIntAndListOfStringKeys) {
+		case "key":
+			otojson.DecodeInt(d, &r.Key)
+		case "value":
+			d.Strings(&r.Value)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfStringAndLegKeys = []string{"key", "value"}
+
+// decodePairOfStringAndLeg reads r from JSON.
+func decodePairOfStringAndLeg(d *otojson.Decoder, r *PairOfStringAndLeg) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfStringAndLegKeys) {
+		case "key":
+			d.String(&r.Key)
+		case "value":
+			decodeLeg(d, &r.Value)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfStringAndOptionalLegKeys = []string{"key", "value"}
+
+// decodePairOfStringAndOptionalLeg reads r from JSON.
+func decodePairOfStringAndOptionalLeg(d *otojson.Decoder, r *PairOfStringAndOptionalLeg) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfStringAndOptionalLegKeys) {
+		case "key":
+			d.String(&r.Key)
+		case "value":
+			otojson.DecodePointer(d, &r.Value, decodeLeg)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pointersKeys = []string{"bool", "int", "text", "object", "list", "map", "twice", "any", "bytes", "optional"}
+
+// decodePointers reads r from JSON.
+func decodePointers(d *otojson.Decoder, r *Pointers) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pointersKeys) {
+		case "bool":
+			otojson.DecodePointer(d, &r.Bool, (*otojson.Decoder).Bool)
+		case "int":
+			otojson.DecodePointer(d, &r.Int, otojson.DecodeInt[int64])
+		case "text":
+			otojson.DecodePointer(d, &r.Text, (*otojson.Decoder).String)
+		case "object":
+			otojson.DecodePointer(d, &r.Object, decodeTexts)
+		case "list":
+			otojson.DecodePointer(d, &r.List, func(d *otojson.Decoder, v *[]int) {
+				otojson.DecodeList(d, v, otojson.DecodeInt[int])
+			})
+		case "map":
+			otojson.DecodePointer(d, &r.Map, func(d *otojson.Decoder, v *map[string]int) {
+				otojson.DecodeMap(d, v, otojson.DecodeInt[int])
+			})
+		case "twice":
+			otojson.DecodePointer(d, &r.Twice, func(d *otojson.Decoder, v **int) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[int])
+			})
+		case "any":
+			d.Any(&r.Any)
+		case "bytes":
+			otojson.DecodePointer(d, &r.Bytes, (*otojson.Decoder).Bytes)
+		case "optional":
+			otojson.DecodePointer(d, &r.Optional, decodeTexts)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var promiseKeys = []string{"date"}
+
+// decodePromise reads r from JSON.
+func decodePromise(d *otojson.Decoder, r *Promise) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(promiseKeys) {
+		case "date":
+			decodeDate(d, &r.Date)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var registerTortureKeys = []string{"f"}
+
+// decodeRegisterTorture reads r from JSON.
+func decodeRegisterTorture(d *otojson.Decoder, r *RegisterTorture) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(registerTortureKeys) {
+		case "f":
+			d.String(&r.F)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// decodeRegistry reads r from JSON.
+func decodeRegistry(d *otojson.Decoder, r *Registry) {
+	otojson.DecodeMap(d, (*map[string]Leg)(r), decodeLeg)
+}
+
+var sameKeys = []string{"own", "ext", "more", "owns", "exts", "mores"}
+
+// decodeSame reads r from JSON.
+func decodeSame(d *otojson.Decoder, r *Same) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(sameKeys) {
+		case "own":
+			decodeMoney(d, &r.Own)
+		case "ext":
+			d.Any(&r.Ext)
+		case "more":
+			decodeMoreMoney(d, &r.More)
+		case "owns":
+			otojson.DecodeList(d, &r.Owns, decodeMoney)
+		case "exts":
+			d.Any(&r.Exts)
+		case "mores":
+			otojson.DecodeList(d, &r.Mores, decodeMoreMoney)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var tagsKeys = []string{"another_name", "-", "with space", "$ref", "a.b-c/d", "größe", "1st", "UPPER", "htmlPage", "apiKeyID", "modelID", "überbau"}
+
+// decodeTags reads r from JSON.
+func decodeTags(d *otojson.Decoder, r *Tags) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(tagsKeys) {
+		case "another_name":
+			d.String(&r.Renamed)
+		case "-":
+			d.String(&r.Dash)
+		case "with space":
+			d.String(&r.Spaced)
+		case "$ref":
+			d.String(&r.Dollar)
+		case "a.b-c/d":
+			d.String(&r.Dotted)
+		case "größe":
+			d.String(&r.Accented)
+		case "1st":
+			d.String(&r.Digit)
+		case "UPPER":
+			d.String(&r.Upper)
+		case "htmlPage":
+			d.String(&r.HTMLPage)
+		case "apiKeyID":
+			d.String(&r.APIKeyID)
+		case "modelID":
+			d.String(&r.ModelId)
+		case "überbau":
+			d.String(&r.Überbau)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var textsKeys = []string{"text", "name", "bytes", "octet"}
+
+// decodeTexts reads r from JSON.
+func decodeTexts(d *otojson.Decoder, r *Texts) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(textsKeys) {
+		case "text":
+			d.String(&r.Text)
+		case "name":
+			d.String((*string)(&r.Name))
+		case "bytes":
+			d.Bytes(&r.Bytes)
+		case "octet":
+			d.Bytes((*[]byte)(&r.Octet))
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var timesKeys = []string{"time", "duration", "maybe", "list", "spans"}
+
+// decodeTimes reads r from JSON.
+func decodeTimes(d *otojson.Decoder, r *Times) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(timesKeys) {
+		case "time":
+			d.Time(&r.Time)
+		case "duration":
+			otojson.DecodeInt(d, &r.Duration)
+		case "maybe":
+			otojson.DecodePointer(d, &r.Maybe, (*otojson.Decoder).Time)
+		case "list":
+			otojson.DecodeList(d, &r.List, (*otojson.Decoder).Time)
+		case "spans":
+			otojson.DecodeMap(d, &r.Spans, otojson.DecodeInt[time.Duration])
+		default:
+			d.Skip()
+		}
+	}
 }

@@ -975,6 +975,7 @@ func checkItem(r *Item) (v otohttp.Violations) {
 
 var anyKeys = []string{"a"}
 
+// decodeAny reads r from JSON.
 func decodeAny(d *otojson.Decoder, r *Any) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(anyKeys) {
@@ -988,6 +989,7 @@ func decodeAny(d *otojson.Decoder, r *Any) {
 
 var anythingKeys = []string{"any", "interface", "named", "raw", "anys", "byName", "error"}
 
+// decodeAnything reads r from JSON.
 func decodeAnything(d *otojson.Decoder, r *Anything) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(anythingKeys) {
@@ -1013,6 +1015,7 @@ func decodeAnything(d *otojson.Decoder, r *Anything) {
 
 var arrayKeys = []string{"promise"}
 
+// decodeArray reads r from JSON.
 func decodeArray(d *otojson.Decoder, r *Array) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(arrayKeys) {
@@ -1026,6 +1029,7 @@ func decodeArray(d *otojson.Decoder, r *Array) {
 
 var cellKeys = []string{"text"}
 
+// decodeCell reads r from JSON.
 func decodeCell(d *otojson.Decoder, r *Cell) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(cellKeys) {
@@ -1039,6 +1043,7 @@ func decodeCell(d *otojson.Decoder, r *Cell) {
 
 var chickenKeys = []string{"name", "eggs", "error"}
 
+// decodeChicken reads r from JSON.
 func decodeChicken(d *otojson.Decoder, r *Chicken) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(chickenKeys) {
@@ -1056,6 +1061,7 @@ func decodeChicken(d *otojson.Decoder, r *Chicken) {
 
 var clashesKeys = []string{"error", "any", "optional", "dict", "new", "newX", "register"}
 
+// decodeClashes reads r from JSON.
 func decodeClashes(d *otojson.Decoder, r *Clashes) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(clashesKeys) {
@@ -1081,6 +1087,7 @@ func decodeClashes(d *otojson.Decoder, r *Clashes) {
 
 var constrainedKeys = []string{"name", "colour", "count", "ratio", "dice", "tags", "nick", "maybe", "sure", "items", "byName", "next", "key", "low", "error"}
 
+// decodeConstrained reads r from JSON.
 func decodeConstrained(d *otojson.Decoder, r *Constrained) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(constrainedKeys) {
@@ -1122,6 +1129,7 @@ func decodeConstrained(d *otojson.Decoder, r *Constrained) {
 
 var dateKeys = []string{"map"}
 
+// decodeDate reads r from JSON.
 func decodeDate(d *otojson.Decoder, r *Date) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(dateKeys) {
@@ -1135,6 +1143,7 @@ func decodeDate(d *otojson.Decoder, r *Date) {
 
 var dictKeys = []string{"c"}
 
+// decodeDict reads r from JSON.
 func decodeDict(d *otojson.Decoder, r *Dict) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(dictKeys) {
@@ -1148,6 +1157,7 @@ func decodeDict(d *otojson.Decoder, r *Dict) {
 
 var eggKeys = []string{"mother", "shells"}
 
+// decodeEgg reads r from JSON.
 func decodeEgg(d *otojson.Decoder, r *Egg) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(eggKeys) {
@@ -1163,6 +1173,7 @@ func decodeEgg(d *otojson.Decoder, r *Egg) {
 
 var enumsKeys = []string{"colour", "level", "size", "open", "maybe", "colours", "byColour", "unit", "month", "error"}
 
+// decodeEnums reads r from JSON.
 func decodeEnums(d *otojson.Decoder, r *Enums) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(enumsKeys) {
@@ -1200,6 +1211,7 @@ func decodeEnums(d *otojson.Decoder, r *Enums) {
 
 var errorKeys = []string{"message", "object", "error"}
 
+// decodeError reads r from JSON.
 func decodeError(d *otojson.Decoder, r *Error) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(errorKeys) {
@@ -1217,6 +1229,7 @@ func decodeError(d *otojson.Decoder, r *Error) {
 
 var foreignKeys = []string{"money", "moneys", "byName", "header", "cookie", "code", "error"}
 
+// decodeForeign reads r from JSON.
 func decodeForeign(d *otojson.Decoder, r *Foreign) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(foreignKeys) {
@@ -1240,12 +1253,14 @@ func decodeForeign(d *otojson.Decoder, r *Foreign) {
 	}
 }
 
+// decodeForest reads r from JSON.
 func decodeForest(d *otojson.Decoder, r *Forest) {
 	otojson.DecodeList(d, (*[]Forest)(r), decodeForest)
 }
 
 var genericsKeys = []string{"page", "strings", "pages", "pair", "pairs", "alias", "list", "to", "linked", "foreign", "numbers", "byName", "error"}
 
+// decodeGenerics reads r from JSON.
 func decodeGenerics(d *otojson.Decoder, r *Generics) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(genericsKeys) {
@@ -1283,6 +1298,7 @@ func decodeGenerics(d *otojson.Decoder, r *Generics) {
 
 var itemKeys = []string{"label", "grid"}
 
+// decodeItem reads r from JSON.
 func decodeItem(d *otojson.Decoder, r *Item) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(itemKeys) {
@@ -1300,6 +1316,7 @@ func decodeItem(d *otojson.Decoder, r *Item) {
 
 var keywordsKeys = []string{"type", "class", "default", "func", "from", "import", "none", "true", "self", "lambda", "def", "pass", "var", "let", "new", "this", "function", "constructor", "prototype", "async", "await", "yield", "with", "is", "in", "not", "and", "or", "global", "del", "range", "map", "select", "interface", "package", "const", "string", "int", "date", "toString", "hasOwnProperty", "get", "keys", "values", "items", "json", "datetime", "__proto__", "__init__", "error"}
 
+// decodeKeywords reads r from JSON.
 func decodeKeywords(d *otojson.Decoder, r *Keywords) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(keywordsKeys) {
@@ -1411,6 +1428,7 @@ func decodeKeywords(d *otojson.Decoder, r *Keywords) {
 
 var legKeys = []string{"length"}
 
+// decodeLeg reads r from JSON.
 func decodeLeg(d *otojson.Decoder, r *Leg) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(legKeys) {
@@ -1424,6 +1442,7 @@ func decodeLeg(d *otojson.Decoder, r *Leg) {
 
 var linkedOfLevelKeys = []string{"value", "next"}
 
+// decodeLinkedOfLevel reads r from JSON.
 func decodeLinkedOfLevel(d *otojson.Decoder, r *LinkedOfLevel) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(linkedOfLevelKeys) {
@@ -1439,6 +1458,7 @@ func decodeLinkedOfLevel(d *otojson.Decoder, r *LinkedOfLevel) {
 
 var listKeys = []string{"b"}
 
+// decodeList reads r from JSON.
 func decodeList(d *otojson.Decoder, r *List) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(listKeys) {
@@ -1452,6 +1472,7 @@ func decodeList(d *otojson.Decoder, r *List) {
 
 var listsKeys = []string{"ints", "nested", "deep", "array", "octets", "matrix", "objects", "pointers", "bytes", "numbers", "arrays", "maps", "tree", "error"}
 
+// decodeLists reads r from JSON.
 func decodeLists(d *otojson.Decoder, r *Lists) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(listsKeys) {
@@ -1501,6 +1522,7 @@ func decodeLists(d *otojson.Decoder, r *Lists) {
 
 var mapKeys = []string{"record"}
 
+// decodeMap reads r from JSON.
 func decodeMap(d *otojson.Decoder, r *Map) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(mapKeys) {
@@ -1514,6 +1536,7 @@ func decodeMap(d *otojson.Decoder, r *Map) {
 
 var mapsKeys = []string{"strings", "named", "colours", "levels", "ints", "int8s", "uint64s", "texts", "times", "objects", "pointers", "lists", "nested", "registry", "error"}
 
+// decodeMaps reads r from JSON.
 func decodeMaps(d *otojson.Decoder, r *Maps) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(mapsKeys) {
@@ -1559,6 +1582,7 @@ func decodeMaps(d *otojson.Decoder, r *Maps) {
 
 var marshallersKeys = []string{"celsius", "celsiuses", "point", "points", "addr", "prefix", "big", "byPoint", "error"}
 
+// decodeMarshallers reads r from JSON.
 func decodeMarshallers(d *otojson.Decoder, r *Marshallers) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(marshallersKeys) {
@@ -1586,6 +1610,7 @@ func decodeMarshallers(d *otojson.Decoder, r *Marshallers) {
 	}
 }
 
+// decodeMatrix reads r from JSON.
 func decodeMatrix(d *otojson.Decoder, r *Matrix) {
 	otojson.DecodeList(d, (*[][]float64)(r), func(d *otojson.Decoder, v *[]float64) {
 		otojson.DecodeList(d, v, (*otojson.Decoder).Float64)
@@ -1594,6 +1619,7 @@ func decodeMatrix(d *otojson.Decoder, r *Matrix) {
 
 var moneyKeys = []string{"mine"}
 
+// decodeMoney reads r from JSON.
 func decodeMoney(d *otojson.Decoder, r *Money) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(moneyKeys) {
@@ -1607,6 +1633,7 @@ func decodeMoney(d *otojson.Decoder, r *Money) {
 
 var moreMoneyKeys = []string{"more", "notes", "error"}
 
+// decodeMoreMoney reads r from JSON.
 func decodeMoreMoney(d *otojson.Decoder, r *MoreMoney) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(moreMoneyKeys) {
@@ -1624,6 +1651,7 @@ func decodeMoreMoney(d *otojson.Decoder, r *MoreMoney) {
 
 var nestedKeys = []string{"point", "points", "maybe", "error"}
 
+// decodeNested reads r from JSON.
 func decodeNested(d *otojson.Decoder, r *Nested) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(nestedKeys) {
@@ -1643,6 +1671,7 @@ func decodeNested(d *otojson.Decoder, r *Nested) {
 
 var nestedMaybeKeys = []string{"deeper"}
 
+// decodeNestedMaybe reads r from JSON.
 func decodeNestedMaybe(d *otojson.Decoder, r *NestedMaybe) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(nestedMaybeKeys) {
@@ -1656,6 +1685,7 @@ func decodeNestedMaybe(d *otojson.Decoder, r *NestedMaybe) {
 
 var nestedMaybeDeeperKeys = []string{"name"}
 
+// decodeNestedMaybeDeeper reads r from JSON.
 func decodeNestedMaybeDeeper(d *otojson.Decoder, r *NestedMaybeDeeper) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(nestedMaybeDeeperKeys) {
@@ -1669,6 +1699,7 @@ func decodeNestedMaybeDeeper(d *otojson.Decoder, r *NestedMaybeDeeper) {
 
 var nestedPointKeys = []string{"x", "y"}
 
+// decodeNestedPoint reads r from JSON.
 func decodeNestedPoint(d *otojson.Decoder, r *NestedPoint) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(nestedPointKeys) {
@@ -1684,6 +1715,7 @@ func decodeNestedPoint(d *otojson.Decoder, r *NestedPoint) {
 
 var nestedPointsKeys = []string{"x", "y"}
 
+// decodeNestedPoints reads r from JSON.
 func decodeNestedPoints(d *otojson.Decoder, r *NestedPoints) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(nestedPointsKeys) {
@@ -1699,6 +1731,7 @@ func decodeNestedPoints(d *otojson.Decoder, r *NestedPoints) {
 
 var newKeys = []string{"d"}
 
+// decodeNew reads r from JSON.
 func decodeNew(d *otojson.Decoder, r *New) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(newKeys) {
@@ -1712,6 +1745,7 @@ func decodeNew(d *otojson.Decoder, r *New) {
 
 var newTortureKeys = []string{"e"}
 
+// decodeNewTorture reads r from JSON.
 func decodeNewTorture(d *otojson.Decoder, r *NewTorture) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(newTortureKeys) {
@@ -1725,6 +1759,7 @@ func decodeNewTorture(d *otojson.Decoder, r *NewTorture) {
 
 var nodeKeys = []string{"name", "left", "children", "byName", "error"}
 
+// decodeNode reads r from JSON.
 func decodeNode(d *otojson.Decoder, r *Node) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(nodeKeys) {
@@ -1748,6 +1783,7 @@ func decodeNode(d *otojson.Decoder, r *Node) {
 
 var noteKeys = []string{"value"}
 
+// decodeNote reads r from JSON.
 func decodeNote(d *otojson.Decoder, r *Note) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(noteKeys) {
@@ -1761,6 +1797,7 @@ func decodeNote(d *otojson.Decoder, r *Note) {
 
 var numbersKeys = []string{"bool", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32", "uint64", "byte", "rune", "uintptr", "float32", "float64", "exact", "score", "error"}
 
+// decodeNumbers reads r from JSON.
 func decodeNumbers(d *otojson.Decoder, r *Numbers) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(numbersKeys) {
@@ -1810,6 +1847,7 @@ func decodeNumbers(d *otojson.Decoder, r *Numbers) {
 
 var objectKeys = []string{"array"}
 
+// decodeObject reads r from JSON.
 func decodeObject(d *otojson.Decoder, r *Object) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(objectKeys) {
@@ -1823,6 +1861,7 @@ func decodeObject(d *otojson.Decoder, r *Object) {
 
 var pageOfColourKeys = []string{"items", "next"}
 
+// decodePageOfColour reads r from JSON.
 func decodePageOfColour(d *otojson.Decoder, r *PageOfColour) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfColourKeys) {
@@ -1840,6 +1879,7 @@ func decodePageOfColour(d *otojson.Decoder, r *PageOfColour) {
 
 var pageOfIntKeys = []string{"items", "next"}
 
+// decodePageOfInt reads r from JSON.
 func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfIntKeys) {
@@ -1855,6 +1895,7 @@ func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
 
 var pageOfPageOfIntKeys = []string{"items", "next"}
 
+// decodePageOfPageOfInt reads r from JSON.
 func decodePageOfPageOfInt(d *otojson.Decoder, r *PageOfPageOfInt) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfPageOfIntKeys) {
@@ -1870,6 +1911,7 @@ func decodePageOfPageOfInt(d *otojson.Decoder, r *PageOfPageOfInt) {
 
 var pageOfStringKeys = []string{"items", "next"}
 
+// decodePageOfString reads r from JSON.
 func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfStringKeys) {
@@ -1885,6 +1927,7 @@ func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
 
 var pageOfTextsKeys = []string{"items", "next", "error"}
 
+// decodePageOfTexts reads r from JSON.
 func decodePageOfTexts(d *otojson.Decoder, r *PageOfTexts) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfTextsKeys) {
@@ -1902,6 +1945,7 @@ func decodePageOfTexts(d *otojson.Decoder, r *PageOfTexts) {
 
 var pairOfIntAndListOfStringKeys = []string{"key", "value"}
 
+// decodePairOfIntAndListOfString reads r from JSON.
 func decodePairOfIntAndListOfString(d *otojson.Decoder, r *PairOfIntAndListOfString) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pairOfIntAndListOfStringKeys) {
@@ -1917,6 +1961,7 @@ func decodePairOfIntAndListOfString(d *otojson.Decoder, r *PairOfIntAndListOfStr
 
 var pairOfStringAndLegKeys = []string{"key", "value"}
 
+// decodePairOfStringAndLeg reads r from JSON.
 func decodePairOfStringAndLeg(d *otojson.Decoder, r *PairOfStringAndLeg) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pairOfStringAndLegKeys) {
@@ -1932,6 +1977,7 @@ func decodePairOfStringAndLeg(d *otojson.Decoder, r *PairOfStringAndLeg) {
 
 var pairOfStringAndOptionalLegKeys = []string{"key", "value"}
 
+// decodePairOfStringAndOptionalLeg reads r from JSON.
 func decodePairOfStringAndOptionalLeg(d *otojson.Decoder, r *PairOfStringAndOptionalLeg) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pairOfStringAndOptionalLegKeys) {
@@ -1947,6 +1993,7 @@ func decodePairOfStringAndOptionalLeg(d *otojson.Decoder, r *PairOfStringAndOpti
 
 var pointersKeys = []string{"bool", "int", "text", "object", "list", "map", "twice", "any", "bytes", "optional", "error"}
 
+// decodePointers reads r from JSON.
 func decodePointers(d *otojson.Decoder, r *Pointers) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pointersKeys) {
@@ -1986,6 +2033,7 @@ func decodePointers(d *otojson.Decoder, r *Pointers) {
 
 var promiseKeys = []string{"date"}
 
+// decodePromise reads r from JSON.
 func decodePromise(d *otojson.Decoder, r *Promise) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(promiseKeys) {
@@ -1999,6 +2047,7 @@ func decodePromise(d *otojson.Decoder, r *Promise) {
 
 var defsRegisterTortureKeys = []string{"f"}
 
+// decodeDefsRegisterTorture reads r from JSON.
 func decodeDefsRegisterTorture(d *otojson.Decoder, r *DefsRegisterTorture) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(defsRegisterTortureKeys) {
@@ -2010,12 +2059,14 @@ func decodeDefsRegisterTorture(d *otojson.Decoder, r *DefsRegisterTorture) {
 	}
 }
 
+// decodeRegistry reads r from JSON.
 func decodeRegistry(d *otojson.Decoder, r *Registry) {
 	otojson.DecodeMap(d, (*map[string]Leg)(r), decodeLeg)
 }
 
 var sameKeys = []string{"own", "ext", "more", "owns", "exts", "mores", "error"}
 
+// decodeSame reads r from JSON.
 func decodeSame(d *otojson.Decoder, r *Same) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(sameKeys) {
@@ -2041,6 +2092,7 @@ func decodeSame(d *otojson.Decoder, r *Same) {
 
 var tagsKeys = []string{"another_name", "-", "with space", "$ref", "a.b-c/d", "größe", "1st", "UPPER", "htmlPage", "apiKeyID", "modelID", "überbau", "error"}
 
+// decodeTags reads r from JSON.
 func decodeTags(d *otojson.Decoder, r *Tags) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(tagsKeys) {
@@ -2078,6 +2130,7 @@ func decodeTags(d *otojson.Decoder, r *Tags) {
 
 var textsKeys = []string{"text", "name", "bytes", "octet", "error"}
 
+// decodeTexts reads r from JSON.
 func decodeTexts(d *otojson.Decoder, r *Texts) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(textsKeys) {
@@ -2099,6 +2152,7 @@ func decodeTexts(d *otojson.Decoder, r *Texts) {
 
 var timesKeys = []string{"time", "duration", "maybe", "list", "spans", "error"}
 
+// decodeTimes reads r from JSON.
 func decodeTimes(d *otojson.Decoder, r *Times) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(timesKeys) {
@@ -2120,6 +2174,7 @@ func decodeTimes(d *otojson.Decoder, r *Times) {
 	}
 }
 
+// encodeAny writes r as JSON.
 func encodeAny(e *otojson.Encoder, r *Any) {
 	e.Object()
 	e.Key(`"a":`)
@@ -2127,6 +2182,7 @@ func encodeAny(e *otojson.Encoder, r *Any) {
 	e.EndObject()
 }
 
+// encodeAnything writes r as JSON.
 func encodeAnything(e *otojson.Encoder, r *Anything) {
 	e.Object()
 	e.Key(`"any":`)
@@ -2148,6 +2204,7 @@ func encodeAnything(e *otojson.Encoder, r *Anything) {
 	e.EndObject()
 }
 
+// encodeArray writes r as JSON.
 func encodeArray(e *otojson.Encoder, r *Array) {
 	e.Object()
 	e.Key(`"promise":`)
@@ -2155,6 +2212,7 @@ func encodeArray(e *otojson.Encoder, r *Array) {
 	e.EndObject()
 }
 
+// encodeCell writes r as JSON.
 func encodeCell(e *otojson.Encoder, r *Cell) {
 	e.Object()
 	e.Key(`"text":`)
@@ -2162,6 +2220,7 @@ func encodeCell(e *otojson.Encoder, r *Cell) {
 	e.EndObject()
 }
 
+// encodeChicken writes r as JSON.
 func encodeChicken(e *otojson.Encoder, r *Chicken) {
 	e.Object()
 	e.Key(`"name":`)
@@ -2181,6 +2240,7 @@ func encodeChicken(e *otojson.Encoder, r *Chicken) {
 	e.EndObject()
 }
 
+// encodeClashes writes r as JSON.
 func encodeClashes(e *otojson.Encoder, r *Clashes) {
 	e.Object()
 	e.Key(`"error":`)
@@ -2200,6 +2260,7 @@ func encodeClashes(e *otojson.Encoder, r *Clashes) {
 	e.EndObject()
 }
 
+// encodeConstrained writes r as JSON.
 func encodeConstrained(e *otojson.Encoder, r *Constrained) {
 	e.Object()
 	e.Key(`"name":`)
@@ -2261,6 +2322,7 @@ func encodeConstrained(e *otojson.Encoder, r *Constrained) {
 	e.EndObject()
 }
 
+// encodeDate writes r as JSON.
 func encodeDate(e *otojson.Encoder, r *Date) {
 	e.Object()
 	e.Key(`"map":`)
@@ -2268,6 +2330,7 @@ func encodeDate(e *otojson.Encoder, r *Date) {
 	e.EndObject()
 }
 
+// encodeDict writes r as JSON.
 func encodeDict(e *otojson.Encoder, r *Dict) {
 	e.Object()
 	e.Key(`"c":`)
@@ -2275,6 +2338,7 @@ func encodeDict(e *otojson.Encoder, r *Dict) {
 	e.EndObject()
 }
 
+// encodeEgg writes r as JSON.
 func encodeEgg(e *otojson.Encoder, r *Egg) {
 	e.Object()
 	e.Key(`"mother":`)
@@ -2294,6 +2358,7 @@ func encodeEgg(e *otojson.Encoder, r *Egg) {
 	e.EndObject()
 }
 
+// encodeEnums writes r as JSON.
 func encodeEnums(e *otojson.Encoder, r *Enums) {
 	e.Object()
 	e.Key(`"colour":`)
@@ -2343,6 +2408,7 @@ func encodeEnums(e *otojson.Encoder, r *Enums) {
 	e.EndObject()
 }
 
+// encodeError writes r as JSON.
 func encodeError(e *otojson.Encoder, r *Error) {
 	e.Object()
 	e.Key(`"message":`)
@@ -2356,6 +2422,7 @@ func encodeError(e *otojson.Encoder, r *Error) {
 	e.EndObject()
 }
 
+// encodeForeign writes r as JSON.
 func encodeForeign(e *otojson.Encoder, r *Foreign) {
 	e.Object()
 	e.Key(`"money":`)
@@ -2377,6 +2444,7 @@ func encodeForeign(e *otojson.Encoder, r *Foreign) {
 	e.EndObject()
 }
 
+// encodeForest writes r as JSON.
 func encodeForest(e *otojson.Encoder, r *Forest) {
 	if e.List((*r) != nil) {
 		for i := range *r {
@@ -2387,6 +2455,7 @@ func encodeForest(e *otojson.Encoder, r *Forest) {
 	}
 }
 
+// encodeGenerics writes r as JSON.
 func encodeGenerics(e *otojson.Encoder, r *Generics) {
 	e.Object()
 	e.Key(`"page":`)
@@ -2439,6 +2508,7 @@ func encodeGenerics(e *otojson.Encoder, r *Generics) {
 	e.EndObject()
 }
 
+// encodeItem writes r as JSON.
 func encodeItem(e *otojson.Encoder, r *Item) {
 	e.Object()
 	e.Key(`"label":`)
@@ -2460,6 +2530,7 @@ func encodeItem(e *otojson.Encoder, r *Item) {
 	e.EndObject()
 }
 
+// encodeKeywords writes r as JSON.
 func encodeKeywords(e *otojson.Encoder, r *Keywords) {
 	e.Object()
 	e.Key(`"type":`)
@@ -2567,6 +2638,7 @@ func encodeKeywords(e *otojson.Encoder, r *Keywords) {
 	e.EndObject()
 }
 
+// encodeLeg writes r as JSON.
 func encodeLeg(e *otojson.Encoder, r *Leg) {
 	e.Object()
 	e.Key(`"length":`)
@@ -2574,6 +2646,7 @@ func encodeLeg(e *otojson.Encoder, r *Leg) {
 	e.EndObject()
 }
 
+// encodeLinkedOfLevel writes r as JSON.
 func encodeLinkedOfLevel(e *otojson.Encoder, r *LinkedOfLevel) {
 	e.Object()
 	e.Key(`"value":`)
@@ -2586,6 +2659,7 @@ func encodeLinkedOfLevel(e *otojson.Encoder, r *LinkedOfLevel) {
 	e.EndObject()
 }
 
+// encodeList writes r as JSON.
 func encodeList(e *otojson.Encoder, r *List) {
 	e.Object()
 	e.Key(`"b":`)
@@ -2593,6 +2667,7 @@ func encodeList(e *otojson.Encoder, r *List) {
 	e.EndObject()
 }
 
+// encodeLists writes r as JSON.
 func encodeLists(e *otojson.Encoder, r *Lists) {
 	e.Object()
 	e.Key(`"ints":`)
@@ -2722,6 +2797,7 @@ func encodeLists(e *otojson.Encoder, r *Lists) {
 	e.EndObject()
 }
 
+// encodeMap writes r as JSON.
 func encodeMap(e *otojson.Encoder, r *Map) {
 	e.Object()
 	e.Key(`"record":`)
@@ -2729,6 +2805,7 @@ func encodeMap(e *otojson.Encoder, r *Map) {
 	e.EndObject()
 }
 
+// encodeMaps writes r as JSON.
 func encodeMaps(e *otojson.Encoder, r *Maps) {
 	e.Object()
 	e.Key(`"strings":`)
@@ -2817,6 +2894,7 @@ func encodeMaps(e *otojson.Encoder, r *Maps) {
 	e.EndObject()
 }
 
+// encodeMarshallers writes r as JSON.
 func encodeMarshallers(e *otojson.Encoder, r *Marshallers) {
 	e.Object()
 	e.Key(`"celsius":`)
@@ -2842,6 +2920,7 @@ func encodeMarshallers(e *otojson.Encoder, r *Marshallers) {
 	e.EndObject()
 }
 
+// encodeMatrix writes r as JSON.
 func encodeMatrix(e *otojson.Encoder, r *Matrix) {
 	if e.List((*r) != nil) {
 		for i := range *r {
@@ -2858,6 +2937,7 @@ func encodeMatrix(e *otojson.Encoder, r *Matrix) {
 	}
 }
 
+// encodeMoney writes r as JSON.
 func encodeMoney(e *otojson.Encoder, r *Money) {
 	e.Object()
 	e.Key(`"mine":`)
@@ -2865,6 +2945,7 @@ func encodeMoney(e *otojson.Encoder, r *Money) {
 	e.EndObject()
 }
 
+// encodeMoreMoney writes r as JSON.
 func encodeMoreMoney(e *otojson.Encoder, r *MoreMoney) {
 	e.Object()
 	e.Key(`"more":`)
@@ -2884,6 +2965,7 @@ func encodeMoreMoney(e *otojson.Encoder, r *MoreMoney) {
 	e.EndObject()
 }
 
+// encodeNested writes r as JSON.
 func encodeNested(e *otojson.Encoder, r *Nested) {
 	e.Object()
 	e.Key(`"point":`)
@@ -2908,6 +2990,7 @@ func encodeNested(e *otojson.Encoder, r *Nested) {
 	e.EndObject()
 }
 
+// encodeNestedMaybe writes r as JSON.
 func encodeNestedMaybe(e *otojson.Encoder, r *NestedMaybe) {
 	e.Object()
 	e.Key(`"deeper":`)
@@ -2915,6 +2998,7 @@ func encodeNestedMaybe(e *otojson.Encoder, r *NestedMaybe) {
 	e.EndObject()
 }
 
+// encodeNestedMaybeDeeper writes r as JSON.
 func encodeNestedMaybeDeeper(e *otojson.Encoder, r *NestedMaybeDeeper) {
 	e.Object()
 	e.Key(`"name":`)
@@ -2922,6 +3006,7 @@ func encodeNestedMaybeDeeper(e *otojson.Encoder, r *NestedMaybeDeeper) {
 	e.EndObject()
 }
 
+// encodeNestedPoint writes r as JSON.
 func encodeNestedPoint(e *otojson.Encoder, r *NestedPoint) {
 	e.Object()
 	e.Key(`"x":`)
@@ -2933,6 +3018,7 @@ func encodeNestedPoint(e *otojson.Encoder, r *NestedPoint) {
 	e.EndObject()
 }
 
+// encodeNestedPoints writes r as JSON.
 func encodeNestedPoints(e *otojson.Encoder, r *NestedPoints) {
 	e.Object()
 	e.Key(`"x":`)
@@ -2942,6 +3028,7 @@ func encodeNestedPoints(e *otojson.Encoder, r *NestedPoints) {
 	e.EndObject()
 }
 
+// encodeNew writes r as JSON.
 func encodeNew(e *otojson.Encoder, r *New) {
 	e.Object()
 	e.Key(`"d":`)
@@ -2949,6 +3036,7 @@ func encodeNew(e *otojson.Encoder, r *New) {
 	e.EndObject()
 }
 
+// encodeNewTorture writes r as JSON.
 func encodeNewTorture(e *otojson.Encoder, r *NewTorture) {
 	e.Object()
 	e.Key(`"e":`)
@@ -2956,6 +3044,7 @@ func encodeNewTorture(e *otojson.Encoder, r *NewTorture) {
 	e.EndObject()
 }
 
+// encodeNode writes r as JSON.
 func encodeNode(e *otojson.Encoder, r *Node) {
 	e.Object()
 	e.Key(`"name":`)
@@ -2992,6 +3081,7 @@ func encodeNode(e *otojson.Encoder, r *Node) {
 	e.EndObject()
 }
 
+// encodeNote writes r as JSON.
 func encodeNote(e *otojson.Encoder, r *Note) {
 	e.Object()
 	e.Key(`"value":`)
@@ -2999,6 +3089,7 @@ func encodeNote(e *otojson.Encoder, r *Note) {
 	e.EndObject()
 }
 
+// encodeNumbers writes r as JSON.
 func encodeNumbers(e *otojson.Encoder, r *Numbers) {
 	e.Object()
 	e.Key(`"bool":`)
@@ -3044,6 +3135,7 @@ func encodeNumbers(e *otojson.Encoder, r *Numbers) {
 	e.EndObject()
 }
 
+// encodeObject writes r as JSON.
 func encodeObject(e *otojson.Encoder, r *Object) {
 	e.Object()
 	e.Key(`"array":`)
@@ -3051,6 +3143,7 @@ func encodeObject(e *otojson.Encoder, r *Object) {
 	e.EndObject()
 }
 
+// encodePageOfColour writes r as JSON.
 func encodePageOfColour(e *otojson.Encoder, r *PageOfColour) {
 	e.Object()
 	e.Key(`"items":`)
@@ -3071,6 +3164,7 @@ func encodePageOfColour(e *otojson.Encoder, r *PageOfColour) {
 	e.EndObject()
 }
 
+// encodePageOfInt writes r as JSON.
 func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
 	e.Object()
 	e.Key(`"items":`)
@@ -3091,6 +3185,7 @@ func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
 	e.EndObject()
 }
 
+// encodePageOfPageOfInt writes r as JSON.
 func encodePageOfPageOfInt(e *otojson.Encoder, r *PageOfPageOfInt) {
 	e.Object()
 	e.Key(`"items":`)
@@ -3111,6 +3206,7 @@ func encodePageOfPageOfInt(e *otojson.Encoder, r *PageOfPageOfInt) {
 	e.EndObject()
 }
 
+// encodePageOfString writes r as JSON.
 func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
 	e.Object()
 	e.Key(`"items":`)
@@ -3125,6 +3221,7 @@ func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
 	e.EndObject()
 }
 
+// encodePageOfTexts writes r as JSON.
 func encodePageOfTexts(e *otojson.Encoder, r *PageOfTexts) {
 	e.Object()
 	e.Key(`"items":`)
@@ -3149,6 +3246,7 @@ func encodePageOfTexts(e *otojson.Encoder, r *PageOfTexts) {
 	e.EndObject()
 }
 
+// encodePairOfIntAndListOfString writes r as JSON.
 func encodePairOfIntAndListOfString(e *otojson.Encoder, r *PairOfIntAndListOfString) {
 	e.Object()
 	e.Key(`"key":`)
@@ -3158,6 +3256,7 @@ func encodePairOfIntAndListOfString(e *otojson.Encoder, r *PairOfIntAndListOfStr
 	e.EndObject()
 }
 
+// encodePairOfStringAndLeg writes r as JSON.
 func encodePairOfStringAndLeg(e *otojson.Encoder, r *PairOfStringAndLeg) {
 	e.Object()
 	e.Key(`"key":`)
@@ -3167,6 +3266,7 @@ func encodePairOfStringAndLeg(e *otojson.Encoder, r *PairOfStringAndLeg) {
 	e.EndObject()
 }
 
+// encodePairOfStringAndOptionalLeg writes r as JSON.
 func encodePairOfStringAndOptionalLeg(e *otojson.Encoder, r *PairOfStringAndOptionalLeg) {
 	e.Object()
 	e.Key(`"key":`)
@@ -3179,6 +3279,7 @@ func encodePairOfStringAndOptionalLeg(e *otojson.Encoder, r *PairOfStringAndOpti
 	e.EndObject()
 }
 
+// encodePointers writes r as JSON.
 func encodePointers(e *otojson.Encoder, r *Pointers) {
 	e.Object()
 	e.Key(`"bool":`)
@@ -3251,6 +3352,7 @@ func encodePointers(e *otojson.Encoder, r *Pointers) {
 	e.EndObject()
 }
 
+// encodePromise writes r as JSON.
 func encodePromise(e *otojson.Encoder, r *Promise) {
 	e.Object()
 	e.Key(`"date":`)
@@ -3258,6 +3360,7 @@ func encodePromise(e *otojson.Encoder, r *Promise) {
 	e.EndObject()
 }
 
+// encodeDefsRegisterTorture writes r as JSON.
 func encodeDefsRegisterTorture(e *otojson.Encoder, r *DefsRegisterTorture) {
 	e.Object()
 	e.Key(`"f":`)
@@ -3265,6 +3368,7 @@ func encodeDefsRegisterTorture(e *otojson.Encoder, r *DefsRegisterTorture) {
 	e.EndObject()
 }
 
+// encodeRegistry writes r as JSON.
 func encodeRegistry(e *otojson.Encoder, r *Registry) {
 	if e.Map((*r) != nil) {
 		for _, key := range otojson.Keys(*r) {
@@ -3276,6 +3380,7 @@ func encodeRegistry(e *otojson.Encoder, r *Registry) {
 	}
 }
 
+// encodeSame writes r as JSON.
 func encodeSame(e *otojson.Encoder, r *Same) {
 	e.Object()
 	e.Key(`"own":`)
@@ -3309,6 +3414,7 @@ func encodeSame(e *otojson.Encoder, r *Same) {
 	e.EndObject()
 }
 
+// encodeTags writes r as JSON.
 func encodeTags(e *otojson.Encoder, r *Tags) {
 	e.Object()
 	e.Key(`"another_name":`)
@@ -3342,6 +3448,7 @@ func encodeTags(e *otojson.Encoder, r *Tags) {
 	e.EndObject()
 }
 
+// encodeTexts writes r as JSON.
 func encodeTexts(e *otojson.Encoder, r *Texts) {
 	e.Object()
 	e.Key(`"text":`)
@@ -3359,6 +3466,7 @@ func encodeTexts(e *otojson.Encoder, r *Texts) {
 	e.EndObject()
 }
 
+// encodeTimes writes r as JSON.
 func encodeTimes(e *otojson.Encoder, r *Times) {
 	e.Object()
 	e.Key(`"time":`)

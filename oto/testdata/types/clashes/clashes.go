@@ -12,12 +12,14 @@ type Error struct {
 	Any                                     json
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type (
 	New            struct{ Context context }
 	NewClient      struct{ Register RegisterClient }
 	RegisterClient struct{ A string }
 	json           struct{ B string }
-	context        struct{ C string }
+	context        struct{ C otoclient }
+	otoclient      struct{ D otohttp }
+	otohttp        struct{ E string }
 )

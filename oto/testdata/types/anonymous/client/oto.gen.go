@@ -4,16 +4,10 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"math"
-	"net"
-	"net/http"
-	"strings"
-	"time"
+
+	"github.com/pacedotdev/oto/otoclient"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service struct {
@@ -26,11 +20,7 @@ func NewService(client *Client) *Service {
 }
 
 func (s *Service) Echo(ctx context.Context, request Order) (*Order, error) {
-	var response Order
-	if err := s.client.call(ctx, "Service", "Echo", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Service", "Echo", &request, encodeOrder, decodeOrder)
 }
 
 type Order struct {
@@ -85,172 +75,249 @@ type PageOfStringMeta struct {
 	Last  string `json:"last"`
 }
 
-// Client sends the calls. Its fields may be set before the first one; the zero
-// Client lacks only RemoteHost.
-type Client struct {
-	// RemoteHost is the URL that the services are below, such as
-	// http://localhost:8080/oto/.
-	RemoteHost string
-	// HTTPClient sends the requests; nil is one of our own. Ours keeps up to 80
-	// connections to a host, over which further calls take turns (a service that
-	// calls itself needs one of its own), and ends a call whose context has no
-	// deadline after 10 seconds.
-	HTTPClient *http.Client
-	// BeforeRequest may change a request just before it is sent, or stop it with
-	// an error, which the call then returns.
-	BeforeRequest func(*http.Request) error
-	// Debug is told what is sent, bodies included.
-	Debug func(string)
-	// MaxResponseBytes is the size that an answer may have, unpacked; zero is
-	// 32 MiB, which is Cloud Run's limit.
-	MaxResponseBytes int64
-}
+// Client sends the calls.
+type Client = otoclient.Client
+
+// Error is a call that failed.
+type Error = otoclient.Error
 
 // New returns a Client of the services below remoteHost.
-func New(remoteHost string) *Client {
-	return &Client{RemoteHost: remoteHost, HTTPClient: newHTTPClient()}
+func New(remoteHost string) *Client { return otoclient.New(remoteHost) }
+
+// encodeOrder writes r as JSON.
+func encodeOrder(e *otojson.Encoder, r *Order) {
+	e.Object()
+	e.Key(`"address":`)
+	encodeOrderAddress(e, &r.Address)
+	e.Key(`"lines":`)
+	if e.List(r.Lines != nil) {
+		for i := range r.Lines {
+			e.Item()
+			encodeOrderLines2(e, &r.Lines[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"byName":`)
+	if e.Map(r.ByName != nil) {
+		for _, key := range otojson.Keys(r.ByName) {
+			value := r.ByName[key]
+			e.MapKey(string(key))
+			encodeOrderByName(e, &value)
+		}
+		e.EndMap()
+	}
+	e.Key(`"texts":`)
+	encodePageOfString(e, &r.Texts)
+	e.Key(`"counts":`)
+	encodePageOfInt(e, &r.Counts)
+	e.EndObject()
 }
 
-func newHTTPClient() *http.Client {
-	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+// encodeOrderAddress writes r as JSON.
+func encodeOrderAddress(e *otojson.Encoder, r *OrderAddress) {
+	e.Object()
+	e.Key(`"street":`)
+	e.String(r.Street)
+	e.Key(`"geo":`)
+	if e.Pointer(r.Geo != nil) {
+		encodeOrderAddressGeo(e, r.Geo)
+		e.EndPointer()
+	}
+	e.EndObject()
 }
 
-// checkRedirect stops where net/http would go on with a GET, which calls nothing:
-// whatever it ends at is no answer. The redirect itself is the answer then.
-func checkRedirect(r *http.Request, via []*http.Request) error {
-	if r.Method != http.MethodPost || len(via) >= 10 {
-		return http.ErrUseLastResponse
-	}
-	return nil
+// encodeOrderAddressGeo writes r as JSON.
+func encodeOrderAddressGeo(e *otojson.Encoder, r *OrderAddressGeo) {
+	e.Object()
+	e.Key(`"lat":`)
+	e.Float64(r.Lat)
+	e.Key(`"long":`)
+	e.Float64(r.Long)
+	e.EndObject()
 }
 
-// transport is shared, so that all clients reuse one set of connections.
-var transport = &http.Transport{
-	Proxy:               http.ProxyFromEnvironment,
-	DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-	TLSHandshakeTimeout: 10 * time.Second,
-	ForceAttemptHTTP2:   true,
-	MaxConnsPerHost:     80,
-	MaxIdleConnsPerHost: 80,
-	IdleConnTimeout:     90 * time.Second,
+// encodeOrderByName writes r as JSON.
+func encodeOrderByName(e *otojson.Encoder, r *OrderByName) {
+	e.Object()
+	e.EndObject()
 }
 
-const (
-	defaultTimeout          = 10 * time.Second
-	defaultMaxResponseBytes = 32 << 20
-	maxErrorText            = 512
-)
-
-// Error is a call that failed. What was there before it, a cancelled context
-// say, is found by [errors.Is].
-type Error struct {
-	Service string
-	Method  string
-	// StatusCode is the HTTP status of the answer; zero if none came.
-	StatusCode int
-	// Code says what kind of error the service reports, such as
-	// invalid_argument; empty if it doesn't.
-	Code string
-	// Message is the service's own text, or says what went wrong with the call.
-	Message string
-	// Body is the first part of an answer that isn't the service's.
-	Body string
-
-	service bool
-	cause   error
+// encodeOrderLines2 writes r as JSON.
+func encodeOrderLines2(e *otojson.Encoder, r *OrderLines2) {
+	e.Object()
+	e.Key(`"count":`)
+	otojson.EncodeInt(e, r.Count)
+	e.EndObject()
 }
 
-// Error returns the service's own text as it is. What else went wrong starts
-// with the call's name.
-func (e *Error) Error() string {
-	if e.service {
-		return e.Message
-	}
-	return e.Service + "." + e.Method + ": " + e.Message
+// encodePageOfInt writes r as JSON.
+func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
+	e.Object()
+	e.Key(`"meta":`)
+	encodePageOfIntMeta(e, &r.Meta)
+	e.EndObject()
 }
 
-// Unwrap returns what the call failed of, if it is known.
-func (e *Error) Unwrap() error { return e.cause }
-
-// because makes e say that doing failed of cause.
-func (e *Error) because(cause error, doing string) error {
-	e.Message, e.cause = doing+": "+cause.Error(), cause
-	return e
+// encodePageOfIntMeta writes r as JSON.
+func encodePageOfIntMeta(e *otojson.Encoder, r *PageOfIntMeta) {
+	e.Object()
+	e.Key(`"first":`)
+	otojson.EncodeInt(e, r.First)
+	e.Key(`"last":`)
+	otojson.EncodeInt(e, r.Last)
+	e.EndObject()
 }
 
-// call sends a request to a method and decodes the answer into response.
-func (c *Client) call(ctx context.Context, service, method string, request, response any) error {
-	e := &Error{Service: service, Method: method}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return e.because(err, "encode request")
-	}
-	httpClient := c.HTTPClient
-	if httpClient == nil {
-		httpClient = newHTTPClient()
-	}
-	if _, ok := ctx.Deadline(); !ok && httpClient.Transport == transport && httpClient.Timeout == 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
-		defer cancel()
-	}
-	url := strings.TrimSuffix(c.RemoteHost, "/") + "/" + service + "." + method
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return e.because(err, "make request")
-	}
-	r.Header.Set("Content-Type", "application/json; charset=utf-8")
-	r.Header.Set("Accept", "application/json")
-	if c.Debug != nil {
-		c.Debug("POST " + url)
-		c.Debug(">> " + string(body))
-	}
-	if c.BeforeRequest != nil {
-		if err := c.BeforeRequest(r); err != nil {
-			return err
+// encodePageOfString writes r as JSON.
+func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
+	e.Object()
+	e.Key(`"meta":`)
+	encodePageOfStringMeta(e, &r.Meta)
+	e.EndObject()
+}
+
+// encodePageOfStringMeta writes r as JSON.
+func encodePageOfStringMeta(e *otojson.Encoder, r *PageOfStringMeta) {
+	e.Object()
+	e.Key(`"first":`)
+	e.String(r.First)
+	e.Key(`"last":`)
+	e.String(r.Last)
+	e.EndObject()
+}
+
+var orderKeys = []string{"address", "lines", "byName", "texts", "counts"}
+
+// decodeOrder reads r from JSON.
+func decodeOrder(d *otojson.Decoder, r *Order) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(orderKeys) {
+		case "address":
+			decodeOrderAddress(d, &r.Address)
+		case "lines":
+			otojson.DecodeList(d, &r.Lines, decodeOrderLines2)
+		case "byName":
+			otojson.DecodeMap(d, &r.ByName, decodeOrderByName)
+		case "texts":
+			decodePageOfString(d, &r.Texts)
+		case "counts":
+			decodePageOfInt(d, &r.Counts)
+		default:
+			d.Skip()
 		}
 	}
-	answer, err := httpClient.Do(r)
-	if err != nil {
-		return e.because(err, "no answer")
-	}
-	defer answer.Body.Close()
-	return c.read(answer, e, response)
 }
 
-// read decodes an answer into response, or makes e say what it is instead.
-func (c *Client) read(answer *http.Response, e *Error, response any) error {
-	e.StatusCode = answer.StatusCode
-	limit := c.MaxResponseBytes
-	if limit <= 0 {
-		limit = defaultMaxResponseBytes
-	}
-	limit = min(limit, math.MaxInt64-1) // one more is read, to see that there is more
-	text, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
-	e.Body = strings.ToValidUTF8(string(text[:min(len(text), maxErrorText)]), "")
-	if err != nil {
-		return e.because(err, "read answer of status "+answer.Status)
-	}
-	if int64(len(text)) > limit {
-		e.Message = fmt.Sprintf("answer of status %s is larger than %d bytes", answer.Status, limit)
-		return e
-	}
-	// A redirect that became a GET has called nothing, whatever it ended at.
-	called := answer.Request == nil || answer.Request.Method == http.MethodPost
-	success := called && answer.StatusCode >= 200 && answer.StatusCode < 300
-	if !success || bytes.Contains(text, []byte(`"error"`)) {
-		var said struct{ Error, Code string }
-		if err := json.Unmarshal(text, &said); err == nil && said.Error != "" {
-			e.Code, e.Message, e.Body, e.service = said.Code, said.Error, "", true
-			return e
+var orderAddressKeys = []string{"street", "geo"}
+
+// decodeOrderAddress reads r from JSON.
+func decodeOrderAddress(d *otojson.Decoder, r *OrderAddress) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(orderAddressKeys) {
+		case "street":
+			d.String(&r.Street)
+		case "geo":
+			otojson.DecodePointer(d, &r.Geo, decodeOrderAddressGeo)
+		default:
+			d.Skip()
 		}
 	}
-	if success {
-		if e.cause = json.Unmarshal(text, response); e.cause == nil {
-			return nil
+}
+
+var orderAddressGeoKeys = []string{"lat", "long"}
+
+// decodeOrderAddressGeo reads r from JSON.
+func decodeOrderAddressGeo(d *otojson.Decoder, r *OrderAddressGeo) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(orderAddressGeoKeys) {
+		case "lat":
+			d.Float64(&r.Lat)
+		case "long":
+			d.Float64(&r.Long)
+		default:
+			d.Skip()
 		}
 	}
-	e.Message = fmt.Sprintf("status %s, but no answer of the service: %s: %q",
-		answer.Status, answer.Header.Get("Content-Type"), e.Body)
-	return e
+}
+
+// decodeOrderByName reads r from JSON.
+func decodeOrderByName(d *otojson.Decoder, r *OrderByName) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		d.Key(nil)
+		d.Skip()
+	}
+}
+
+var orderLines2Keys = []string{"count"}
+
+// decodeOrderLines2 reads r from JSON.
+func decodeOrderLines2(d *otojson.Decoder, r *OrderLines2) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(orderLines2Keys) {
+		case "count":
+			otojson.DecodeInt(d, &r.Count)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfIntKeys = []string{"meta"}
+
+// decodePageOfInt reads r from JSON.
+func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfIntKeys) {
+		case "meta":
+			decodePageOfIntMeta(d, &r.Meta)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfIntMetaKeys = []string{"first", "last"}
+
+// decodePageOfIntMeta reads r from JSON.
+func decodePageOfIntMeta(d *otojson.Decoder, r *PageOfIntMeta) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfIntMetaKeys) {
+		case "first":
+			otojson.DecodeInt(d, &r.First)
+		case "last":
+			otojson.DecodeInt(d, &r.Last)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfStringKeys = []string{"meta"}
+
+// decodePageOfString reads r from JSON.
+func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfStringKeys) {
+		case "meta":
+			decodePageOfStringMeta(d, &r.Meta)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfStringMetaKeys = []string{"first", "last"}
+
+// decodePageOfStringMeta reads r from JSON.
+func decodePageOfStringMeta(d *otojson.Decoder, r *PageOfStringMeta) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfStringMetaKeys) {
+		case "first":
+			d.String(&r.First)
+		case "last":
+			d.String(&r.Last)
+		default:
+			d.Skip()
+		}
+	}
 }

@@ -77,6 +77,7 @@ type PageOfStringMeta struct {
 
 var orderKeys = []string{"address", "lines", "byName", "texts", "counts", "error"}
 
+// decodeOrder reads r from JSON.
 func decodeOrder(d *otojson.Decoder, r *Order) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(orderKeys) {
@@ -100,6 +101,7 @@ func decodeOrder(d *otojson.Decoder, r *Order) {
 
 var orderAddressKeys = []string{"street", "geo"}
 
+// decodeOrderAddress reads r from JSON.
 func decodeOrderAddress(d *otojson.Decoder, r *OrderAddress) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(orderAddressKeys) {
@@ -115,6 +117,7 @@ func decodeOrderAddress(d *otojson.Decoder, r *OrderAddress) {
 
 var orderAddressGeoKeys = []string{"lat", "long"}
 
+// decodeOrderAddressGeo reads r from JSON.
 func decodeOrderAddressGeo(d *otojson.Decoder, r *OrderAddressGeo) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(orderAddressGeoKeys) {
@@ -128,6 +131,7 @@ func decodeOrderAddressGeo(d *otojson.Decoder, r *OrderAddressGeo) {
 	}
 }
 
+// decodeOrderByName reads r from JSON.
 func decodeOrderByName(d *otojson.Decoder, r *OrderByName) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		d.Key(nil)
@@ -137,6 +141,7 @@ func decodeOrderByName(d *otojson.Decoder, r *OrderByName) {
 
 var orderLines2Keys = []string{"count"}
 
+// decodeOrderLines2 reads r from JSON.
 func decodeOrderLines2(d *otojson.Decoder, r *OrderLines2) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(orderLines2Keys) {
@@ -150,6 +155,7 @@ func decodeOrderLines2(d *otojson.Decoder, r *OrderLines2) {
 
 var pageOfIntKeys = []string{"meta"}
 
+// decodePageOfInt reads r from JSON.
 func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfIntKeys) {
@@ -163,6 +169,7 @@ func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
 
 var pageOfIntMetaKeys = []string{"first", "last"}
 
+// decodePageOfIntMeta reads r from JSON.
 func decodePageOfIntMeta(d *otojson.Decoder, r *PageOfIntMeta) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfIntMetaKeys) {
@@ -178,6 +185,7 @@ func decodePageOfIntMeta(d *otojson.Decoder, r *PageOfIntMeta) {
 
 var pageOfStringKeys = []string{"meta"}
 
+// decodePageOfString reads r from JSON.
 func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfStringKeys) {
@@ -191,6 +199,7 @@ func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
 
 var pageOfStringMetaKeys = []string{"first", "last"}
 
+// decodePageOfStringMeta reads r from JSON.
 func decodePageOfStringMeta(d *otojson.Decoder, r *PageOfStringMeta) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfStringMetaKeys) {
@@ -204,6 +213,7 @@ func decodePageOfStringMeta(d *otojson.Decoder, r *PageOfStringMeta) {
 	}
 }
 
+// encodeOrder writes r as JSON.
 func encodeOrder(e *otojson.Encoder, r *Order) {
 	e.Object()
 	e.Key(`"address":`)
@@ -236,6 +246,7 @@ func encodeOrder(e *otojson.Encoder, r *Order) {
 	e.EndObject()
 }
 
+// encodeOrderAddress writes r as JSON.
 func encodeOrderAddress(e *otojson.Encoder, r *OrderAddress) {
 	e.Object()
 	e.Key(`"street":`)
@@ -248,6 +259,7 @@ func encodeOrderAddress(e *otojson.Encoder, r *OrderAddress) {
 	e.EndObject()
 }
 
+// encodeOrderAddressGeo writes r as JSON.
 func encodeOrderAddressGeo(e *otojson.Encoder, r *OrderAddressGeo) {
 	e.Object()
 	e.Key(`"lat":`)
@@ -257,11 +269,13 @@ func encodeOrderAddressGeo(e *otojson.Encoder, r *OrderAddressGeo) {
 	e.EndObject()
 }
 
+// encodeOrderByName writes r as JSON.
 func encodeOrderByName(e *otojson.Encoder, r *OrderByName) {
 	e.Object()
 	e.EndObject()
 }
 
+// encodeOrderLines2 writes r as JSON.
 func encodeOrderLines2(e *otojson.Encoder, r *OrderLines2) {
 	e.Object()
 	e.Key(`"count":`)
@@ -269,6 +283,7 @@ func encodeOrderLines2(e *otojson.Encoder, r *OrderLines2) {
 	e.EndObject()
 }
 
+// encodePageOfInt writes r as JSON.
 func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
 	e.Object()
 	e.Key(`"meta":`)
@@ -276,6 +291,7 @@ func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
 	e.EndObject()
 }
 
+// encodePageOfIntMeta writes r as JSON.
 func encodePageOfIntMeta(e *otojson.Encoder, r *PageOfIntMeta) {
 	e.Object()
 	e.Key(`"first":`)
@@ -285,6 +301,7 @@ func encodePageOfIntMeta(e *otojson.Encoder, r *PageOfIntMeta) {
 	e.EndObject()
 }
 
+// encodePageOfString writes r as JSON.
 func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
 	e.Object()
 	e.Key(`"meta":`)
@@ -292,6 +309,7 @@ func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
 	e.EndObject()
 }
 
+// encodePageOfStringMeta writes r as JSON.
 func encodePageOfStringMeta(e *otojson.Encoder, r *PageOfStringMeta) {
 	e.Object()
 	e.Key(`"first":`)

@@ -36,6 +36,7 @@ type Anything struct {
 
 var anythingKeys = []string{"any", "interface", "raw", "anys", "maybe", "byName", "named", "error"}
 
+// decodeAnything reads r from JSON.
 func decodeAnything(d *otojson.Decoder, r *Anything) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(anythingKeys) {
@@ -61,6 +62,7 @@ func decodeAnything(d *otojson.Decoder, r *Anything) {
 	}
 }
 
+// encodeAnything writes r as JSON.
 func encodeAnything(e *otojson.Encoder, r *Anything) {
 	e.Object()
 	e.Key(`"any":`)

@@ -39,6 +39,7 @@ type Octet byte
 
 var bytesKeys = []string{"bytes", "named", "odd", "array", "lists", "error"}
 
+// decodeBytes reads r from JSON.
 func decodeBytes(d *otojson.Decoder, r *Bytes) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(bytesKeys) {
@@ -60,6 +61,7 @@ func decodeBytes(d *otojson.Decoder, r *Bytes) {
 	}
 }
 
+// encodeBytes writes r as JSON.
 func encodeBytes(e *otojson.Encoder, r *Bytes) {
 	e.Object()
 	e.Key(`"bytes":`)

@@ -4,16 +4,10 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"math"
-	"net"
-	"net/http"
-	"strings"
-	"time"
+
+	"github.com/pacedotdev/oto/otoclient"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 // Client has the name of what sends the calls.
@@ -27,11 +21,7 @@ func NewClashesClient(client *Client) *ClashesClient {
 }
 
 func (s *ClashesClient) Echo(ctx context.Context, request ClashesError) (*ClashesError, error) {
-	var response ClashesError
-	if err := s.client.call(ctx, "Client", "Echo", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Client", "Echo", &request, encodeClashesError, decodeClashesError)
 }
 
 // Error has the name of a client's errors.
@@ -44,205 +34,267 @@ type ClashesError struct {
 	None    string      `json:"none"`
 	Next    *ClashesNew `json:"next"`
 	Client  NewClient   `json:"client"`
-	Any     ClashesJson `json:"any"`
+	Any     json        `json:"any"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type ClashesNew struct {
 	Context ClashesContext `json:"context"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type NewClient struct {
 	Register RegisterClient `json:"register"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type RegisterClient struct {
 	A string `json:"a"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type ClashesContext struct {
-	C string `json:"c"`
+	C ClashesOtoclient `json:"c"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
-type ClashesJson struct {
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
+type json struct {
 	B string `json:"b"`
 }
 
-// Client sends the calls. Its fields may be set before the first one; the zero
-// Client lacks only RemoteHost.
-type Client struct {
-	// RemoteHost is the URL that the services are below, such as
-	// http://localhost:8080/oto/.
-	RemoteHost string
-	// HTTPClient sends the requests; nil is one of our own. Ours keeps up to 80
-	// connections to a host, over which further calls take turns (a service that
-	// calls itself needs one of its own), and ends a call whose context has no
-	// deadline after 10 seconds.
-	HTTPClient *http.Client
-	// BeforeRequest may change a request just before it is sent, or stop it with
-	// an error, which the call then returns.
-	BeforeRequest func(*http.Request) error
-	// Debug is told what is sent, bodies included.
-	Debug func(string)
-	// MaxResponseBytes is the size that an answer may have, unpacked; zero is
-	// 32 MiB, which is Cloud Run's limit.
-	MaxResponseBytes int64
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
+type ClashesOtoclient struct {
+	D otohttp `json:"d"`
 }
+
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
+type otohttp struct {
+	E string `json:"e"`
+}
+
+// Client sends the calls.
+type Client = otoclient.Client
+
+// Error is a call that failed.
+type Error = otoclient.Error
 
 // New returns a Client of the services below remoteHost.
-func New(remoteHost string) *Client {
-	return &Client{RemoteHost: remoteHost, HTTPClient: newHTTPClient()}
+func New(remoteHost string) *Client { return otoclient.New(remoteHost) }
+
+// encodeClashesError writes r as JSON.
+func encodeClashesError(e *otojson.Encoder, r *ClashesError) {
+	e.Object()
+	e.Key(`"type":`)
+	e.String(r.Type)
+	e.Key(`"func":`)
+	e.String(r.Func)
+	e.Key(`"range":`)
+	e.String(r.Range)
+	e.Key(`"class":`)
+	e.String(r.Class)
+	e.Key(`"default":`)
+	e.String(r.Default)
+	e.Key(`"none":`)
+	e.String(r.None)
+	e.Key(`"next":`)
+	if e.Pointer(r.Next != nil) {
+		encodeClashesNew(e, r.Next)
+		e.EndPointer()
+	}
+	e.Key(`"client":`)
+	encodeNewClient(e, &r.Client)
+	e.Key(`"any":`)
+	encodeJson(e, &r.Any)
+	e.EndObject()
 }
 
-func newHTTPClient() *http.Client {
-	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+// encodeClashesNew writes r as JSON.
+func encodeClashesNew(e *otojson.Encoder, r *ClashesNew) {
+	e.Object()
+	e.Key(`"context":`)
+	encodeClashesContext(e, &r.Context)
+	e.EndObject()
 }
 
-// checkRedirect stops where net/http would go on with a GET, which calls nothing:
-// whatever it ends at is no answer. The redirect itself is the answer then.
-func checkRedirect(r *http.Request, via []*http.Request) error {
-	if r.Method != http.MethodPost || len(via) >= 10 {
-		return http.ErrUseLastResponse
-	}
-	return nil
+// encodeNewClient writes r as JSON.
+func encodeNewClient(e *otojson.Encoder, r *NewClient) {
+	e.Object()
+	e.Key(`"register":`)
+	encodeRegisterClient(e, &r.Register)
+	e.EndObject()
 }
 
-// transport is shared, so that all clients reuse one set of connections.
-var transport = &http.Transport{
-	Proxy:               http.ProxyFromEnvironment,
-	DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-	TLSHandshakeTimeout: 10 * time.Second,
-	ForceAttemptHTTP2:   true,
-	MaxConnsPerHost:     80,
-	MaxIdleConnsPerHost: 80,
-	IdleConnTimeout:     90 * time.Second,
+// encodeRegisterClient writes r as JSON.
+func encodeRegisterClient(e *otojson.Encoder, r *RegisterClient) {
+	e.Object()
+	e.Key(`"a":`)
+	e.String(r.A)
+	e.EndObject()
 }
 
-const (
-	defaultTimeout          = 10 * time.Second
-	defaultMaxResponseBytes = 32 << 20
-	maxErrorText            = 512
-)
-
-// Error is a call that failed. What was there before it, a cancelled context
-// say, is found by [errors.Is].
-type Error struct {
-	Service string
-	Method  string
-	// StatusCode is the HTTP status of the answer; zero if none came.
-	StatusCode int
-	// Code says what kind of error the service reports, such as
-	// invalid_argument; empty if it doesn't.
-	Code string
-	// Message is the service's own text, or says what went wrong with the call.
-	Message string
-	// Body is the first part of an answer that isn't the service's.
-	Body string
-
-	service bool
-	cause   error
+// encodeClashesContext writes r as JSON.
+func encodeClashesContext(e *otojson.Encoder, r *ClashesContext) {
+	e.Object()
+	e.Key(`"c":`)
+	encodeClashesOtoclient(e, &r.C)
+	e.EndObject()
 }
 
-// Error returns the service's own text as it is. What else went wrong starts
-// with the call's name.
-func (e *Error) Error() string {
-	if e.service {
-		return e.Message
-	}
-	return e.Service + "." + e.Method + ": " + e.Message
+// encodeJson writes r as JSON.
+func encodeJson(e *otojson.Encoder, r *json) {
+	e.Object()
+	e.Key(`"b":`)
+	e.String(r.B)
+	e.EndObject()
 }
 
-// Unwrap returns what the call failed of, if it is known.
-func (e *Error) Unwrap() error { return e.cause }
-
-// because makes e say that doing failed of cause.
-func (e *Error) because(cause error, doing string) error {
-	e.Message, e.cause = doing+": "+cause.Error(), cause
-	return e
+// encodeClashesOtoclient writes r as JSON.
+func encodeClashesOtoclient(e *otojson.Encoder, r *ClashesOtoclient) {
+	e.Object()
+	e.Key(`"d":`)
+	encodeOtohttp(e, &r.D)
+	e.EndObject()
 }
 
-// call sends a request to a method and decodes the answer into response.
-func (c *Client) call(ctx context.Context, service, method string, request, response any) error {
-	e := &Error{Service: service, Method: method}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return e.because(err, "encode request")
-	}
-	httpClient := c.HTTPClient
-	if httpClient == nil {
-		httpClient = newHTTPClient()
-	}
-	if _, ok := ctx.Deadline(); !ok && httpClient.Transport == transport && httpClient.Timeout == 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
-		defer cancel()
-	}
-	url := strings.TrimSuffix(c.RemoteHost, "/") + "/" + service + "." + method
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return e.because(err, "make request")
-	}
-	r.Header.Set("Content-Type", "application/json; charset=utf-8")
-	r.Header.Set("Accept", "application/json")
-	if c.Debug != nil {
-		c.Debug("POST " + url)
-		c.Debug(">> " + string(body))
-	}
-	if c.BeforeRequest != nil {
-		if err := c.BeforeRequest(r); err != nil {
-			return err
+// encodeOtohttp writes r as JSON.
+func encodeOtohttp(e *otojson.Encoder, r *otohttp) {
+	e.Object()
+	e.Key(`"e":`)
+	e.String(r.E)
+	e.EndObject()
+}
+
+var clashesErrorKeys = []string{"type", "func", "range", "class", "default", "none", "next", "client", "any"}
+
+// decodeClashesError reads r from JSON.
+func decodeClashesError(d *otojson.Decoder, r *ClashesError) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(clashesErrorKeys) {
+		case "type":
+			d.String(&r.Type)
+		case "func":
+			d.String(&r.Func)
+		case "range":
+			d.String(&r.Range)
+		case "class":
+			d.String(&r.Class)
+		case "default":
+			d.String(&r.Default)
+		case "none":
+			d.String(&r.None)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, decodeClashesNew)
+		case "client":
+			decodeNewClient(d, &r.Client)
+		case "any":
+			decodeJson(d, &r.Any)
+		default:
+			d.Skip()
 		}
 	}
-	answer, err := httpClient.Do(r)
-	if err != nil {
-		return e.because(err, "no answer")
-	}
-	defer answer.Body.Close()
-	return c.read(answer, e, response)
 }
 
-// read decodes an answer into response, or makes e say what it is instead.
-func (c *Client) read(answer *http.Response, e *Error, response any) error {
-	e.StatusCode = answer.StatusCode
-	limit := c.MaxResponseBytes
-	if limit <= 0 {
-		limit = defaultMaxResponseBytes
-	}
-	limit = min(limit, math.MaxInt64-1) // one more is read, to see that there is more
-	text, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
-	e.Body = strings.ToValidUTF8(string(text[:min(len(text), maxErrorText)]), "")
-	if err != nil {
-		return e.because(err, "read answer of status "+answer.Status)
-	}
-	if int64(len(text)) > limit {
-		e.Message = fmt.Sprintf("answer of status %s is larger than %d bytes", answer.Status, limit)
-		return e
-	}
-	// A redirect that became a GET has called nothing, whatever it ended at.
-	called := answer.Request == nil || answer.Request.Method == http.MethodPost
-	success := called && answer.StatusCode >= 200 && answer.StatusCode < 300
-	if !success || bytes.Contains(text, []byte(`"error"`)) {
-		var said struct{ Error, Code string }
-		if err := json.Unmarshal(text, &said); err == nil && said.Error != "" {
-			e.Code, e.Message, e.Body, e.service = said.Code, said.Error, "", true
-			return e
+var clashesNewKeys = []string{"context"}
+
+// decodeClashesNew reads r from JSON.
+func decodeClashesNew(d *otojson.Decoder, r *ClashesNew) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(clashesNewKeys) {
+		case "context":
+			decodeClashesContext(d, &r.Context)
+		default:
+			d.Skip()
 		}
 	}
-	if success {
-		if e.cause = json.Unmarshal(text, response); e.cause == nil {
-			return nil
+}
+
+var newClientKeys = []string{"register"}
+
+// decodeNewClient reads r from JSON.
+func decodeNewClient(d *otojson.Decoder, r *NewClient) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(newClientKeys) {
+		case "register":
+			decodeRegisterClient(d, &r.Register)
+		default:
+			d.Skip()
 		}
 	}
-	e.Message = fmt.Sprintf("status %s, but no answer of the service: %s: %q",
-		answer.Status, answer.Header.Get("Content-Type"), e.Body)
-	return e
+}
+
+var registerClientKeys = []string{"a"}
+
+// decodeRegisterClient reads r from JSON.
+func decodeRegisterClient(d *otojson.Decoder, r *RegisterClient) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(registerClientKeys) {
+		case "a":
+			d.String(&r.A)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var clashesContextKeys = []string{"c"}
+
+// decodeClashesContext reads r from JSON.
+func decodeClashesContext(d *otojson.Decoder, r *ClashesContext) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(clashesContextKeys) {
+		case "c":
+			decodeClashesOtoclient(d, &r.C)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var jsonKeys = []string{"b"}
+
+// decodeJson reads r from JSON.
+func decodeJson(d *otojson.Decoder, r *json) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(jsonKeys) {
+		case "b":
+			d.String(&r.B)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var clashesOtoclientKeys = []string{"d"}
+
+// decodeClashesOtoclient reads r from JSON.
+func decodeClashesOtoclient(d *otojson.Decoder, r *ClashesOtoclient) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(clashesOtoclientKeys) {
+		case "d":
+			decodeOtohttp(d, &r.D)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var otohttpKeys = []string{"e"}
+
+// decodeOtohttp reads r from JSON.
+func decodeOtohttp(d *otojson.Decoder, r *otohttp) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(otohttpKeys) {
+		case "e":
+			d.String(&r.E)
+		default:
+			d.Skip()
+		}
+	}
 }

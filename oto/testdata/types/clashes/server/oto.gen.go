@@ -37,38 +37,51 @@ type Error struct {
 	Error string `json:"error,omitempty"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type New struct {
 	Context ClashesContext `json:"context"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type NewClient struct {
 	Register ClashesRegisterClient `json:"register"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type ClashesRegisterClient struct {
 	A string `json:"a"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type ClashesContext struct {
-	C string `json:"c"`
+	C otoclient `json:"c"`
 }
 
-// New, NewClient and RegisterClient are functions of the templates; json is what
-// they import.
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
 type json struct {
 	B string `json:"b"`
 }
 
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
+type otoclient struct {
+	D ClashesOtohttp `json:"d"`
+}
+
+// New, NewClient and RegisterClient are functions of the templates; json and those
+// below it are what they import.
+type ClashesOtohttp struct {
+	E string `json:"e"`
+}
+
 var errorKeys = []string{"type", "func", "range", "class", "default", "none", "next", "client", "any", "error"}
 
+// decodeError reads r from JSON.
 func decodeError(d *otojson.Decoder, r *Error) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(errorKeys) {
@@ -100,6 +113,7 @@ func decodeError(d *otojson.Decoder, r *Error) {
 
 var newKeys = []string{"context"}
 
+// decodeNew reads r from JSON.
 func decodeNew(d *otojson.Decoder, r *New) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(newKeys) {
@@ -113,6 +127,7 @@ func decodeNew(d *otojson.Decoder, r *New) {
 
 var newClientKeys = []string{"register"}
 
+// decodeNewClient reads r from JSON.
 func decodeNewClient(d *otojson.Decoder, r *NewClient) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(newClientKeys) {
@@ -126,6 +141,7 @@ func decodeNewClient(d *otojson.Decoder, r *NewClient) {
 
 var clashesRegisterClientKeys = []string{"a"}
 
+// decodeClashesRegisterClient reads r from JSON.
 func decodeClashesRegisterClient(d *otojson.Decoder, r *ClashesRegisterClient) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(clashesRegisterClientKeys) {
@@ -139,11 +155,12 @@ func decodeClashesRegisterClient(d *otojson.Decoder, r *ClashesRegisterClient) {
 
 var clashesContextKeys = []string{"c"}
 
+// decodeClashesContext reads r from JSON.
 func decodeClashesContext(d *otojson.Decoder, r *ClashesContext) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(clashesContextKeys) {
 		case "c":
-			d.String(&r.C)
+			decodeOtoclient(d, &r.C)
 		default:
 			d.Skip()
 		}
@@ -152,6 +169,7 @@ func decodeClashesContext(d *otojson.Decoder, r *ClashesContext) {
 
 var jsonKeys = []string{"b"}
 
+// decodeJson reads r from JSON.
 func decodeJson(d *otojson.Decoder, r *json) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(jsonKeys) {
@@ -163,6 +181,35 @@ func decodeJson(d *otojson.Decoder, r *json) {
 	}
 }
 
+var otoclientKeys = []string{"d"}
+
+// decodeOtoclient reads r from JSON.
+func decodeOtoclient(d *otojson.Decoder, r *otoclient) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(otoclientKeys) {
+		case "d":
+			decodeClashesOtohttp(d, &r.D)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var clashesOtohttpKeys = []string{"e"}
+
+// decodeClashesOtohttp reads r from JSON.
+func decodeClashesOtohttp(d *otojson.Decoder, r *ClashesOtohttp) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(clashesOtohttpKeys) {
+		case "e":
+			d.String(&r.E)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+// encodeError writes r as JSON.
 func encodeError(e *otojson.Encoder, r *Error) {
 	e.Object()
 	e.Key(`"type":`)
@@ -193,6 +240,7 @@ func encodeError(e *otojson.Encoder, r *Error) {
 	e.EndObject()
 }
 
+// encodeNew writes r as JSON.
 func encodeNew(e *otojson.Encoder, r *New) {
 	e.Object()
 	e.Key(`"context":`)
@@ -200,6 +248,7 @@ func encodeNew(e *otojson.Encoder, r *New) {
 	e.EndObject()
 }
 
+// encodeNewClient writes r as JSON.
 func encodeNewClient(e *otojson.Encoder, r *NewClient) {
 	e.Object()
 	e.Key(`"register":`)
@@ -207,6 +256,7 @@ func encodeNewClient(e *otojson.Encoder, r *NewClient) {
 	e.EndObject()
 }
 
+// encodeClashesRegisterClient writes r as JSON.
 func encodeClashesRegisterClient(e *otojson.Encoder, r *ClashesRegisterClient) {
 	e.Object()
 	e.Key(`"a":`)
@@ -214,16 +264,34 @@ func encodeClashesRegisterClient(e *otojson.Encoder, r *ClashesRegisterClient) {
 	e.EndObject()
 }
 
+// encodeClashesContext writes r as JSON.
 func encodeClashesContext(e *otojson.Encoder, r *ClashesContext) {
 	e.Object()
 	e.Key(`"c":`)
-	e.String(r.C)
+	encodeOtoclient(e, &r.C)
 	e.EndObject()
 }
 
+// encodeJson writes r as JSON.
 func encodeJson(e *otojson.Encoder, r *json) {
 	e.Object()
 	e.Key(`"b":`)
 	e.String(r.B)
+	e.EndObject()
+}
+
+// encodeOtoclient writes r as JSON.
+func encodeOtoclient(e *otojson.Encoder, r *otoclient) {
+	e.Object()
+	e.Key(`"d":`)
+	encodeClashesOtohttp(e, &r.D)
+	e.EndObject()
+}
+
+// encodeClashesOtohttp writes r as JSON.
+func encodeClashesOtohttp(e *otojson.Encoder, r *ClashesOtohttp) {
+	e.Object()
+	e.Key(`"e":`)
+	e.String(r.E)
 	e.EndObject()
 }

@@ -74,6 +74,7 @@ const (
 
 var enumsKeys = []string{"colour", "level", "maybe", "all", "byLevel", "open", "plain", "ratio", "error"}
 
+// decodeEnums reads r from JSON.
 func decodeEnums(d *otojson.Decoder, r *Enums) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(enumsKeys) {
@@ -105,6 +106,7 @@ func decodeEnums(d *otojson.Decoder, r *Enums) {
 	}
 }
 
+// encodeEnums writes r as JSON.
 func encodeEnums(e *otojson.Encoder, r *Enums) {
 	e.Object()
 	e.Key(`"colour":`)

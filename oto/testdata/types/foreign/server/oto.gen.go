@@ -42,6 +42,7 @@ type Money struct {
 
 var foreignKeys = []string{"header", "amount", "all", "money", "theirs", "error"}
 
+// decodeForeign reads r from JSON.
 func decodeForeign(d *otojson.Decoder, r *Foreign) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(foreignKeys) {
@@ -65,6 +66,7 @@ func decodeForeign(d *otojson.Decoder, r *Foreign) {
 
 var moneyKeys = []string{"mine"}
 
+// decodeMoney reads r from JSON.
 func decodeMoney(d *otojson.Decoder, r *Money) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(moneyKeys) {
@@ -76,6 +78,7 @@ func decodeMoney(d *otojson.Decoder, r *Money) {
 	}
 }
 
+// encodeForeign writes r as JSON.
 func encodeForeign(e *otojson.Encoder, r *Foreign) {
 	e.Object()
 	e.Key(`"header":`)
@@ -95,6 +98,7 @@ func encodeForeign(e *otojson.Encoder, r *Foreign) {
 	e.EndObject()
 }
 
+// encodeMoney writes r as JSON.
 func encodeMoney(e *otojson.Encoder, r *Money) {
 	e.Object()
 	e.Key(`"mine":`)

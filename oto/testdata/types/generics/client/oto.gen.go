@@ -4,17 +4,10 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"math"
-	"net"
-	"net/http"
-	"strings"
-	"time"
 
+	"github.com/pacedotdev/oto/otoclient"
+	"github.com/pacedotdev/oto/otojson"
 	"github.com/pacedotdev/oto/testdata/types/generics/ext"
 )
 
@@ -28,27 +21,15 @@ func NewService(client *Client) *Service {
 }
 
 func (s *Service) Alias(ctx context.Context, request PageOfItem) (*PageOfItem, error) {
-	var response PageOfItem
-	if err := s.client.call(ctx, "Service", "Alias", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Service", "Alias", &request, encodePageOfItem, decodePageOfItem)
 }
 
 func (s *Service) Echo(ctx context.Context, request Generics) (*Generics, error) {
-	var response Generics
-	if err := s.client.call(ctx, "Service", "Echo", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Service", "Echo", &request, encodeGenerics, decodeGenerics)
 }
 
 func (s *Service) Page(ctx context.Context, request PageOfItem) (*PageOfItem, error) {
-	var response PageOfItem
-	if err := s.client.call(ctx, "Service", "Page", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Service", "Page", &request, encodePageOfItem, decodePageOfItem)
 }
 
 // Chain is a list of itself.
@@ -124,172 +105,361 @@ type PairOfStringAndListOfItem struct {
 // ItemPage is a page by another name.
 type ItemPage = PageOfItem
 
-// Client sends the calls. Its fields may be set before the first one; the zero
-// Client lacks only RemoteHost.
-type Client struct {
-	// RemoteHost is the URL that the services are below, such as
-	// http://localhost:8080/oto/.
-	RemoteHost string
-	// HTTPClient sends the requests; nil is one of our own. Ours keeps up to 80
-	// connections to a host, over which further calls take turns (a service that
-	// calls itself needs one of its own), and ends a call whose context has no
-	// deadline after 10 seconds.
-	HTTPClient *http.Client
-	// BeforeRequest may change a request just before it is sent, or stop it with
-	// an error, which the call then returns.
-	BeforeRequest func(*http.Request) error
-	// Debug is told what is sent, bodies included.
-	Debug func(string)
-	// MaxResponseBytes is the size that an answer may have, unpacked; zero is
-	// 32 MiB, which is Cloud Run's limit.
-	MaxResponseBytes int64
-}
+// Client sends the calls.
+type Client = otoclient.Client
+
+// Error is a call that failed.
+type Error = otoclient.Error
 
 // New returns a Client of the services below remoteHost.
-func New(remoteHost string) *Client {
-	return &Client{RemoteHost: remoteHost, HTTPClient: newHTTPClient()}
+func New(remoteHost string) *Client { return otoclient.New(remoteHost) }
+
+// encodeChainOfItem writes r as JSON.
+func encodeChainOfItem(e *otojson.Encoder, r *ChainOfItem) {
+	e.Object()
+	e.Key(`"value":`)
+	encodeItem(e, &r.Value)
+	e.Key(`"next":`)
+	if e.Pointer(r.Next != nil) {
+		encodeChainOfItem(e, r.Next)
+		e.EndPointer()
+	}
+	e.EndObject()
 }
 
-func newHTTPClient() *http.Client {
-	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+// encodeGenerics writes r as JSON.
+func encodeGenerics(e *otojson.Encoder, r *Generics) {
+	e.Object()
+	e.Key(`"items":`)
+	encodePageOfItem(e, &r.Items)
+	e.Key(`"texts":`)
+	encodePageOfString(e, &r.Texts)
+	e.Key(`"nested":`)
+	encodePageOfPageOfInt(e, &r.Nested)
+	e.Key(`"pairs":`)
+	if e.List(r.Pairs != nil) {
+		for i := range r.Pairs {
+			e.Item()
+			encodePairOfStringAndListOfItem(e, &r.Pairs[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"maybe":`)
+	encodePairOfIntAndOptionalItem(e, &r.Maybe)
+	e.Key(`"chain":`)
+	encodeChainOfItem(e, &r.Chain)
+	e.Key(`"alias":`)
+	encodePageOfItem(e, &r.Alias)
+	e.Key(`"list":`)
+	if e.List(r.List != nil) {
+		for i := range r.List {
+			e.Item()
+			encodeItem(e, &r.List[i])
+		}
+		e.EndList()
+	}
+	e.Key(`"named":`)
+	encodePairOfStringAndBool(e, &r.Named)
+	e.Key(`"box":`)
+	e.Any(&r.Box)
+	e.EndObject()
 }
 
-// checkRedirect stops where net/http would go on with a GET, which calls nothing:
-// whatever it ends at is no answer. The redirect itself is the answer then.
-func checkRedirect(r *http.Request, via []*http.Request) error {
-	if r.Method != http.MethodPost || len(via) >= 10 {
-		return http.ErrUseLastResponse
-	}
-	return nil
+// encodeItem writes r as JSON.
+func encodeItem(e *otojson.Encoder, r *Item) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.EndObject()
 }
 
-// transport is shared, so that all clients reuse one set of connections.
-var transport = &http.Transport{
-	Proxy:               http.ProxyFromEnvironment,
-	DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-	TLSHandshakeTimeout: 10 * time.Second,
-	ForceAttemptHTTP2:   true,
-	MaxConnsPerHost:     80,
-	MaxIdleConnsPerHost: 80,
-	IdleConnTimeout:     90 * time.Second,
-}
-
-const (
-	defaultTimeout          = 10 * time.Second
-	defaultMaxResponseBytes = 32 << 20
-	maxErrorText            = 512
-)
-
-// Error is a call that failed. What was there before it, a cancelled context
-// say, is found by [errors.Is].
-type Error struct {
-	Service string
-	Method  string
-	// StatusCode is the HTTP status of the answer; zero if none came.
-	StatusCode int
-	// Code says what kind of error the service reports, such as
-	// invalid_argument; empty if it doesn't.
-	Code string
-	// Message is the service's own text, or says what went wrong with the call.
-	Message string
-	// Body is the first part of an answer that isn't the service's.
-	Body string
-
-	service bool
-	cause   error
-}
-
-// Error returns the service's own text as it is. What else went wrong starts
-// with the call's name.
-func (e *Error) Error() string {
-	if e.service {
-		return e.Message
+// encodePageOfInt writes r as JSON.
+func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			otojson.EncodeInt(e, r.Items[i])
+		}
+		e.EndList()
 	}
-	return e.Service + "." + e.Method + ": " + e.Message
-}
-
-// Unwrap returns what the call failed of, if it is known.
-func (e *Error) Unwrap() error { return e.cause }
-
-// because makes e say that doing failed of cause.
-func (e *Error) because(cause error, doing string) error {
-	e.Message, e.cause = doing+": "+cause.Error(), cause
-	return e
-}
-
-// call sends a request to a method and decodes the answer into response.
-func (c *Client) call(ctx context.Context, service, method string, request, response any) error {
-	e := &Error{Service: service, Method: method}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return e.because(err, "encode request")
-	}
-	httpClient := c.HTTPClient
-	if httpClient == nil {
-		httpClient = newHTTPClient()
-	}
-	if _, ok := ctx.Deadline(); !ok && httpClient.Transport == transport && httpClient.Timeout == 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
-		defer cancel()
-	}
-	url := strings.TrimSuffix(c.RemoteHost, "/") + "/" + service + "." + method
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return e.because(err, "make request")
-	}
-	r.Header.Set("Content-Type", "application/json; charset=utf-8")
-	r.Header.Set("Accept", "application/json")
-	if c.Debug != nil {
-		c.Debug("POST " + url)
-		c.Debug(">> " + string(body))
-	}
-	if c.BeforeRequest != nil {
-		if err := c.BeforeRequest(r); err != nil {
-			return err
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
 		}
 	}
-	answer, err := httpClient.Do(r)
-	if err != nil {
-		return e.because(err, "no answer")
-	}
-	defer answer.Body.Close()
-	return c.read(answer, e, response)
+	e.EndObject()
 }
 
-// read decodes an answer into response, or makes e say what it is instead.
-func (c *Client) read(answer *http.Response, e *Error, response any) error {
-	e.StatusCode = answer.StatusCode
-	limit := c.MaxResponseBytes
-	if limit <= 0 {
-		limit = defaultMaxResponseBytes
+// encodePageOfItem writes r as JSON.
+func encodePageOfItem(e *otojson.Encoder, r *PageOfItem) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			encodeItem(e, &r.Items[i])
+		}
+		e.EndList()
 	}
-	limit = min(limit, math.MaxInt64-1) // one more is read, to see that there is more
-	text, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
-	e.Body = strings.ToValidUTF8(string(text[:min(len(text), maxErrorText)]), "")
-	if err != nil {
-		return e.because(err, "read answer of status "+answer.Status)
-	}
-	if int64(len(text)) > limit {
-		e.Message = fmt.Sprintf("answer of status %s is larger than %d bytes", answer.Status, limit)
-		return e
-	}
-	// A redirect that became a GET has called nothing, whatever it ended at.
-	called := answer.Request == nil || answer.Request.Method == http.MethodPost
-	success := called && answer.StatusCode >= 200 && answer.StatusCode < 300
-	if !success || bytes.Contains(text, []byte(`"error"`)) {
-		var said struct{ Error, Code string }
-		if err := json.Unmarshal(text, &said); err == nil && said.Error != "" {
-			e.Code, e.Message, e.Body, e.service = said.Code, said.Error, "", true
-			return e
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
 		}
 	}
-	if success {
-		if e.cause = json.Unmarshal(text, response); e.cause == nil {
-			return nil
+	e.EndObject()
+}
+
+// encodePageOfPageOfInt writes r as JSON.
+func encodePageOfPageOfInt(e *otojson.Encoder, r *PageOfPageOfInt) {
+	e.Object()
+	e.Key(`"items":`)
+	if e.List(r.Items != nil) {
+		for i := range r.Items {
+			e.Item()
+			encodePageOfInt(e, &r.Items[i])
+		}
+		e.EndList()
+	}
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
 		}
 	}
-	e.Message = fmt.Sprintf("status %s, but no answer of the service: %s: %q",
-		answer.Status, answer.Header.Get("Content-Type"), e.Body)
-	return e
+	e.EndObject()
+}
+
+// encodePageOfString writes r as JSON.
+func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
+	e.Object()
+	e.Key(`"items":`)
+	e.Strings(r.Items)
+	if r.Next != nil {
+		e.Key(`"next":`)
+		if e.Pointer(r.Next != nil) {
+			e.String(*r.Next)
+			e.EndPointer()
+		}
+	}
+	e.EndObject()
+}
+
+// encodePairOfIntAndOptionalItem writes r as JSON.
+func encodePairOfIntAndOptionalItem(e *otojson.Encoder, r *PairOfIntAndOptionalItem) {
+	e.Object()
+	e.Key(`"key":`)
+	otojson.EncodeInt(e, r.Key)
+	e.Key(`"value":`)
+	if e.Pointer(r.Value != nil) {
+		encodeItem(e, r.Value)
+		e.EndPointer()
+	}
+	e.EndObject()
+}
+
+// encodePairOfStringAndBool writes r as JSON.
+func encodePairOfStringAndBool(e *otojson.Encoder, r *PairOfStringAndBool) {
+	e.Object()
+	e.Key(`"key":`)
+	e.String(r.Key)
+	e.Key(`"value":`)
+	e.Bool(r.Value)
+	e.EndObject()
+}
+
+// encodePairOfStringAndListOfItem writes r as JSON.
+func encodePairOfStringAndListOfItem(e *otojson.Encoder, r *PairOfStringAndListOfItem) {
+	e.Object()
+	e.Key(`"key":`)
+	e.String(r.Key)
+	e.Key(`"value":`)
+	if e.List(r.Value != nil) {
+		for i := range r.Value {
+			e.Item()
+			encodeItem(e, &r.Value[i])
+		}
+		e.EndList()
+	}
+	e.EndObject()
+}
+
+var chainOfItemKeys = []string{"value", "next"}
+
+// decodeChainOfItem reads r from JSON.
+func decodeChainOfItem(d *otojson.Decoder, r *ChainOfItem) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(chainOfItemKeys) {
+		case "value":
+			decodeItem(d, &r.Value)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, decodeChainOfItem)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var genericsKeys = []string{"items", "texts", "nested", "pairs", "maybe", "chain", "alias", "list", "named", "box"}
+
+// decodeGenerics reads r from JSON.
+func decodeGenerics(d *otojson.Decoder, r *Generics) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(genericsKeys) {
+		case "items":
+			decodePageOfItem(d, &r.Items)
+		case "texts":
+			decodePageOfString(d, &r.Texts)
+		case "nested":
+			decodePageOfPageOfInt(d, &r.Nested)
+		case "pairs":
+			otojson.DecodeList(d, &r.Pairs, decodePairOfStringAndListOfItem)
+		case "maybe":
+			decodePairOfIntAndOptionalItem(d, &r.Maybe)
+		case "chain":
+			decodeChainOfItem(d, &r.Chain)
+		case "alias":
+			decodePageOfItem(d, &r.Alias)
+		case "list":
+			otojson.DecodeList(d, &r.List, decodeItem)
+		case "named":
+			decodePairOfStringAndBool(d, &r.Named)
+		case "box":
+			d.Any(&r.Box)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var itemKeys = []string{"name"}
+
+// decodeItem reads r from JSON.
+func decodeItem(d *otojson.Decoder, r *Item) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(itemKeys) {
+		case "name":
+			d.String(&r.Name)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfIntKeys = []string{"items", "next"}
+
+// decodePageOfInt reads r from JSON.
+func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfIntKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, otojson.DecodeInt[int])
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfItemKeys = []string{"items", "next"}
+
+// decodePageOfItem reads r from JSON.
+func decodePageOfItem(d *otojson.Decoder, r *PageOfItem) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfItemKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, decodeItem)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfPageOfIntKeys = []string{"items", "next"}
+
+// decodePageOfPageOfInt reads r from JSON.
+func decodePageOfPageOfInt(d *otojson.Decoder, r *PageOfPageOfInt) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfPageOfIntKeys) {
+		case "items":
+			otojson.DecodeList(d, &r.Items, decodePageOfInt)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pageOfStringKeys = []string{"items", "next"}
+
+// decodePageOfString reads r from JSON.
+func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pageOfStringKeys) {
+		case "items":
+			d.Strings(&r.Items)
+		case "next":
+			otojson.DecodePointer(d, &r.Next, (*otojson.Decoder).String)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfIntAndOptionalItemKeys = []string{"key", "value"}
+
+// decodePairOfIntAndOptionalItem reads r from JSON.
+func decodePairOfIntAndOptionalItem(d *otojson.Decoder, r *PairOfIntAndOptionalItem) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfIntAndOptionalItemKeys) {
+		case "key":
+			otojson.DecodeInt(d, &r.Key)
+		case "value":
+			otojson.DecodePointer(d, &r.Value, decodeItem)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfStringAndBoolKeys = []string{"key", "value"}
+
+// decodePairOfStringAndBool reads r from JSON.
+func decodePairOfStringAndBool(d *otojson.Decoder, r *PairOfStringAndBool) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfStringAndBoolKeys) {
+		case "key":
+			d.String(&r.Key)
+		case "value":
+			d.Bool(&r.Value)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var pairOfStringAndListOfItemKeys = []string{"key", "value"}
+
+// decodePairOfStringAndListOfItem reads r from JSON.
+func decodePairOfStringAndListOfItem(d *otojson.Decoder, r *PairOfStringAndListOfItem) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pairOfStringAndListOfItemKeys) {
+		case "key":
+			d.String(&r.Key)
+		case "value":
+			otojson.DecodeList(d, &r.Value, decodeItem)
+		default:
+			d.Skip()
+		}
+	}
 }

@@ -107,6 +107,7 @@ type ItemPage = PageOfItem
 
 var chainOfItemKeys = []string{"value", "next"}
 
+// decodeChainOfItem reads r from JSON.
 func decodeChainOfItem(d *otojson.Decoder, r *ChainOfItem) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(chainOfItemKeys) {
@@ -122,6 +123,7 @@ func decodeChainOfItem(d *otojson.Decoder, r *ChainOfItem) {
 
 var genericsKeys = []string{"items", "texts", "nested", "pairs", "maybe", "chain", "alias", "list", "named", "box", "error"}
 
+// decodeGenerics reads r from JSON.
 func decodeGenerics(d *otojson.Decoder, r *Generics) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(genericsKeys) {
@@ -155,6 +157,7 @@ func decodeGenerics(d *otojson.Decoder, r *Generics) {
 
 var itemKeys = []string{"name"}
 
+// decodeItem reads r from JSON.
 func decodeItem(d *otojson.Decoder, r *Item) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(itemKeys) {
@@ -168,6 +171,7 @@ func decodeItem(d *otojson.Decoder, r *Item) {
 
 var pageOfIntKeys = []string{"items", "next"}
 
+// decodePageOfInt reads r from JSON.
 func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfIntKeys) {
@@ -183,6 +187,7 @@ func decodePageOfInt(d *otojson.Decoder, r *PageOfInt) {
 
 var pageOfItemKeys = []string{"items", "next", "error"}
 
+// decodePageOfItem reads r from JSON.
 func decodePageOfItem(d *otojson.Decoder, r *PageOfItem) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfItemKeys) {
@@ -200,6 +205,7 @@ func decodePageOfItem(d *otojson.Decoder, r *PageOfItem) {
 
 var pageOfPageOfIntKeys = []string{"items", "next"}
 
+// decodePageOfPageOfInt reads r from JSON.
 func decodePageOfPageOfInt(d *otojson.Decoder, r *PageOfPageOfInt) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfPageOfIntKeys) {
@@ -215,6 +221,7 @@ func decodePageOfPageOfInt(d *otojson.Decoder, r *PageOfPageOfInt) {
 
 var pageOfStringKeys = []string{"items", "next"}
 
+// decodePageOfString reads r from JSON.
 func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pageOfStringKeys) {
@@ -230,6 +237,7 @@ func decodePageOfString(d *otojson.Decoder, r *PageOfString) {
 
 var pairOfIntAndOptionalItemKeys = []string{"key", "value"}
 
+// decodePairOfIntAndOptionalItem reads r from JSON.
 func decodePairOfIntAndOptionalItem(d *otojson.Decoder, r *PairOfIntAndOptionalItem) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pairOfIntAndOptionalItemKeys) {
@@ -245,6 +253,7 @@ func decodePairOfIntAndOptionalItem(d *otojson.Decoder, r *PairOfIntAndOptionalI
 
 var pairOfStringAndBoolKeys = []string{"key", "value"}
 
+// decodePairOfStringAndBool reads r from JSON.
 func decodePairOfStringAndBool(d *otojson.Decoder, r *PairOfStringAndBool) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pairOfStringAndBoolKeys) {
@@ -260,6 +269,7 @@ func decodePairOfStringAndBool(d *otojson.Decoder, r *PairOfStringAndBool) {
 
 var pairOfStringAndListOfItemKeys = []string{"key", "value"}
 
+// decodePairOfStringAndListOfItem reads r from JSON.
 func decodePairOfStringAndListOfItem(d *otojson.Decoder, r *PairOfStringAndListOfItem) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pairOfStringAndListOfItemKeys) {
@@ -273,6 +283,7 @@ func decodePairOfStringAndListOfItem(d *otojson.Decoder, r *PairOfStringAndListO
 	}
 }
 
+// encodeChainOfItem writes r as JSON.
 func encodeChainOfItem(e *otojson.Encoder, r *ChainOfItem) {
 	e.Object()
 	e.Key(`"value":`)
@@ -285,6 +296,7 @@ func encodeChainOfItem(e *otojson.Encoder, r *ChainOfItem) {
 	e.EndObject()
 }
 
+// encodeGenerics writes r as JSON.
 func encodeGenerics(e *otojson.Encoder, r *Generics) {
 	e.Object()
 	e.Key(`"items":`)
@@ -326,6 +338,7 @@ func encodeGenerics(e *otojson.Encoder, r *Generics) {
 	e.EndObject()
 }
 
+// encodeItem writes r as JSON.
 func encodeItem(e *otojson.Encoder, r *Item) {
 	e.Object()
 	e.Key(`"name":`)
@@ -333,6 +346,7 @@ func encodeItem(e *otojson.Encoder, r *Item) {
 	e.EndObject()
 }
 
+// encodePageOfInt writes r as JSON.
 func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
 	e.Object()
 	e.Key(`"items":`)
@@ -353,6 +367,7 @@ func encodePageOfInt(e *otojson.Encoder, r *PageOfInt) {
 	e.EndObject()
 }
 
+// encodePageOfItem writes r as JSON.
 func encodePageOfItem(e *otojson.Encoder, r *PageOfItem) {
 	e.Object()
 	e.Key(`"items":`)
@@ -377,6 +392,7 @@ func encodePageOfItem(e *otojson.Encoder, r *PageOfItem) {
 	e.EndObject()
 }
 
+// encodePageOfPageOfInt writes r as JSON.
 func encodePageOfPageOfInt(e *otojson.Encoder, r *PageOfPageOfInt) {
 	e.Object()
 	e.Key(`"items":`)
@@ -397,6 +413,7 @@ func encodePageOfPageOfInt(e *otojson.Encoder, r *PageOfPageOfInt) {
 	e.EndObject()
 }
 
+// encodePageOfString writes r as JSON.
 func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
 	e.Object()
 	e.Key(`"items":`)
@@ -411,6 +428,7 @@ func encodePageOfString(e *otojson.Encoder, r *PageOfString) {
 	e.EndObject()
 }
 
+// encodePairOfIntAndOptionalItem writes r as JSON.
 func encodePairOfIntAndOptionalItem(e *otojson.Encoder, r *PairOfIntAndOptionalItem) {
 	e.Object()
 	e.Key(`"key":`)
@@ -423,6 +441,7 @@ func encodePairOfIntAndOptionalItem(e *otojson.Encoder, r *PairOfIntAndOptionalI
 	e.EndObject()
 }
 
+// encodePairOfStringAndBool writes r as JSON.
 func encodePairOfStringAndBool(e *otojson.Encoder, r *PairOfStringAndBool) {
 	e.Object()
 	e.Key(`"key":`)
@@ -432,6 +451,7 @@ func encodePairOfStringAndBool(e *otojson.Encoder, r *PairOfStringAndBool) {
 	e.EndObject()
 }
 
+// encodePairOfStringAndListOfItem writes r as JSON.
 func encodePairOfStringAndListOfItem(e *otojson.Encoder, r *PairOfStringAndListOfItem) {
 	e.Object()
 	e.Key(`"key":`)

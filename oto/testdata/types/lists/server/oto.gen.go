@@ -45,12 +45,14 @@ type Lists struct {
 // Matrix is a named list.
 type Matrix [][]float64
 
+// decodeForest reads r from JSON.
 func decodeForest(d *otojson.Decoder, r *Forest) {
 	otojson.DecodeList(d, (*[]Forest)(r), decodeForest)
 }
 
 var itemKeys = []string{"name"}
 
+// decodeItem reads r from JSON.
 func decodeItem(d *otojson.Decoder, r *Item) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(itemKeys) {
@@ -64,6 +66,7 @@ func decodeItem(d *otojson.Decoder, r *Item) {
 
 var listsKeys = []string{"texts", "nested", "array", "arrays", "items", "maybes", "matrix", "forest", "nothing", "error"}
 
+// decodeLists reads r from JSON.
 func decodeLists(d *otojson.Decoder, r *Lists) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(listsKeys) {
@@ -99,12 +102,14 @@ func decodeLists(d *otojson.Decoder, r *Lists) {
 	}
 }
 
+// decodeMatrix reads r from JSON.
 func decodeMatrix(d *otojson.Decoder, r *Matrix) {
 	otojson.DecodeList(d, (*[][]float64)(r), func(d *otojson.Decoder, v *[]float64) {
 		otojson.DecodeList(d, v, (*otojson.Decoder).Float64)
 	})
 }
 
+// encodeForest writes r as JSON.
 func encodeForest(e *otojson.Encoder, r *Forest) {
 	if e.List((*r) != nil) {
 		for i := range *r {
@@ -115,6 +120,7 @@ func encodeForest(e *otojson.Encoder, r *Forest) {
 	}
 }
 
+// encodeItem writes r as JSON.
 func encodeItem(e *otojson.Encoder, r *Item) {
 	e.Object()
 	e.Key(`"name":`)
@@ -122,6 +128,7 @@ func encodeItem(e *otojson.Encoder, r *Item) {
 	e.EndObject()
 }
 
+// encodeLists writes r as JSON.
 func encodeLists(e *otojson.Encoder, r *Lists) {
 	e.Object()
 	e.Key(`"texts":`)
@@ -200,6 +207,7 @@ func encodeLists(e *otojson.Encoder, r *Lists) {
 	e.EndObject()
 }
 
+// encodeMatrix writes r as JSON.
 func encodeMatrix(e *otojson.Encoder, r *Matrix) {
 	if e.List((*r) != nil) {
 		for i := range *r {

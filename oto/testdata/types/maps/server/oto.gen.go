@@ -49,6 +49,7 @@ type Registry map[Name]Item
 
 var itemKeys = []string{"count"}
 
+// decodeItem reads r from JSON.
 func decodeItem(d *otojson.Decoder, r *Item) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(itemKeys) {
@@ -62,6 +63,7 @@ func decodeItem(d *otojson.Decoder, r *Item) {
 
 var mapsKeys = []string{"texts", "ints", "uint8s", "addrs", "times", "named", "items", "maybes", "lists", "nested", "registry", "error"}
 
+// decodeMaps reads r from JSON.
 func decodeMaps(d *otojson.Decoder, r *Maps) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(mapsKeys) {
@@ -99,10 +101,12 @@ func decodeMaps(d *otojson.Decoder, r *Maps) {
 	}
 }
 
+// decodeRegistry reads r from JSON.
 func decodeRegistry(d *otojson.Decoder, r *Registry) {
 	otojson.DecodeMap(d, (*map[Name]Item)(r), decodeItem)
 }
 
+// encodeItem writes r as JSON.
 func encodeItem(e *otojson.Encoder, r *Item) {
 	e.Object()
 	e.Key(`"count":`)
@@ -110,6 +114,7 @@ func encodeItem(e *otojson.Encoder, r *Item) {
 	e.EndObject()
 }
 
+// encodeMaps writes r as JSON.
 func encodeMaps(e *otojson.Encoder, r *Maps) {
 	e.Object()
 	e.Key(`"texts":`)
@@ -185,6 +190,7 @@ func encodeMaps(e *otojson.Encoder, r *Maps) {
 	e.EndObject()
 }
 
+// encodeRegistry writes r as JSON.
 func encodeRegistry(e *otojson.Encoder, r *Registry) {
 	if e.Map((*r) != nil) {
 		for _, key := range otojson.Keys(*r) {

@@ -38,6 +38,7 @@ type Marshallers struct {
 
 var marshallersKeys = []string{"celsius", "all", "point", "byPoint", "addr", "big", "secret", "error"}
 
+// decodeMarshallers reads r from JSON.
 func decodeMarshallers(d *otojson.Decoder, r *Marshallers) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(marshallersKeys) {
@@ -63,6 +64,7 @@ func decodeMarshallers(d *otojson.Decoder, r *Marshallers) {
 	}
 }
 
+// encodeMarshallers writes r as JSON.
 func encodeMarshallers(e *otojson.Encoder, r *Marshallers) {
 	e.Object()
 	e.Key(`"celsius":`)

@@ -45,6 +45,7 @@ type Numbers struct {
 
 var numbersKeys = []string{"bool", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32", "uint64", "byte", "rune", "float32", "float64", "long", "error"}
 
+// decodeNumbers reads r from JSON.
 func decodeNumbers(d *otojson.Decoder, r *Numbers) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(numbersKeys) {
@@ -88,6 +89,7 @@ func decodeNumbers(d *otojson.Decoder, r *Numbers) {
 	}
 }
 
+// encodeNumbers writes r as JSON.
 func encodeNumbers(e *otojson.Encoder, r *Numbers) {
 	e.Object()
 	e.Key(`"bool":`)

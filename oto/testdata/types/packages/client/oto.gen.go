@@ -4,16 +4,10 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"math"
-	"net"
-	"net/http"
-	"strings"
-	"time"
+
+	"github.com/pacedotdev/oto/otoclient"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service struct {
@@ -26,11 +20,7 @@ func NewService(client *Client) *Service {
 }
 
 func (s *Service) Echo(ctx context.Context, request Both) (*Both, error) {
-	var response Both
-	if err := s.client.call(ctx, "Service", "Echo", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Service", "Echo", &request, encodeBoth, decodeBoth)
 }
 
 type Both struct {
@@ -53,172 +43,103 @@ type Note struct {
 	Value int `json:"value"`
 }
 
-// Client sends the calls. Its fields may be set before the first one; the zero
-// Client lacks only RemoteHost.
-type Client struct {
-	// RemoteHost is the URL that the services are below, such as
-	// http://localhost:8080/oto/.
-	RemoteHost string
-	// HTTPClient sends the requests; nil is one of our own. Ours keeps up to 80
-	// connections to a host, over which further calls take turns (a service that
-	// calls itself needs one of its own), and ends a call whose context has no
-	// deadline after 10 seconds.
-	HTTPClient *http.Client
-	// BeforeRequest may change a request just before it is sent, or stop it with
-	// an error, which the call then returns.
-	BeforeRequest func(*http.Request) error
-	// Debug is told what is sent, bodies included.
-	Debug func(string)
-	// MaxResponseBytes is the size that an answer may have, unpacked; zero is
-	// 32 MiB, which is Cloud Run's limit.
-	MaxResponseBytes int64
-}
+// Client sends the calls.
+type Client = otoclient.Client
+
+// Error is a call that failed.
+type Error = otoclient.Error
 
 // New returns a Client of the services below remoteHost.
-func New(remoteHost string) *Client {
-	return &Client{RemoteHost: remoteHost, HTTPClient: newHTTPClient()}
+func New(remoteHost string) *Client { return otoclient.New(remoteHost) }
+
+// encodeBoth writes r as JSON.
+func encodeBoth(e *otojson.Encoder, r *Both) {
+	e.Object()
+	e.Key(`"own":`)
+	encodeMoney(e, &r.Own)
+	e.Key(`"other":`)
+	encodeMoreMoney(e, &r.Other)
+	e.EndObject()
 }
 
-func newHTTPClient() *http.Client {
-	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
+// encodeMoney writes r as JSON.
+func encodeMoney(e *otojson.Encoder, r *Money) {
+	e.Object()
+	e.Key(`"first":`)
+	otojson.EncodeInt(e, r.First)
+	e.EndObject()
 }
 
-// checkRedirect stops where net/http would go on with a GET, which calls nothing:
-// whatever it ends at is no answer. The redirect itself is the answer then.
-func checkRedirect(r *http.Request, via []*http.Request) error {
-	if r.Method != http.MethodPost || len(via) >= 10 {
-		return http.ErrUseLastResponse
-	}
-	return nil
+// encodeMoreMoney writes r as JSON.
+func encodeMoreMoney(e *otojson.Encoder, r *MoreMoney) {
+	e.Object()
+	e.Key(`"second":`)
+	encodeNote(e, &r.Second)
+	e.EndObject()
 }
 
-// transport is shared, so that all clients reuse one set of connections.
-var transport = &http.Transport{
-	Proxy:               http.ProxyFromEnvironment,
-	DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-	TLSHandshakeTimeout: 10 * time.Second,
-	ForceAttemptHTTP2:   true,
-	MaxConnsPerHost:     80,
-	MaxIdleConnsPerHost: 80,
-	IdleConnTimeout:     90 * time.Second,
+// encodeNote writes r as JSON.
+func encodeNote(e *otojson.Encoder, r *Note) {
+	e.Object()
+	e.Key(`"value":`)
+	otojson.EncodeInt(e, r.Value)
+	e.EndObject()
 }
 
-const (
-	defaultTimeout          = 10 * time.Second
-	defaultMaxResponseBytes = 32 << 20
-	maxErrorText            = 512
-)
+var bothKeys = []string{"own", "other"}
 
-// Error is a call that failed. What was there before it, a cancelled context
-// say, is found by [errors.Is].
-type Error struct {
-	Service string
-	Method  string
-	// StatusCode is the HTTP status of the answer; zero if none came.
-	StatusCode int
-	// Code says what kind of error the service reports, such as
-	// invalid_argument; empty if it doesn't.
-	Code string
-	// Message is the service's own text, or says what went wrong with the call.
-	Message string
-	// Body is the first part of an answer that isn't the service's.
-	Body string
-
-	service bool
-	cause   error
-}
-
-// Error returns the service's own text as it is. What else went wrong starts
-// with the call's name.
-func (e *Error) Error() string {
-	if e.service {
-		return e.Message
-	}
-	return e.Service + "." + e.Method + ": " + e.Message
-}
-
-// Unwrap returns what the call failed of, if it is known.
-func (e *Error) Unwrap() error { return e.cause }
-
-// because makes e say that doing failed of cause.
-func (e *Error) because(cause error, doing string) error {
-	e.Message, e.cause = doing+": "+cause.Error(), cause
-	return e
-}
-
-// call sends a request to a method and decodes the answer into response.
-func (c *Client) call(ctx context.Context, service, method string, request, response any) error {
-	e := &Error{Service: service, Method: method}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return e.because(err, "encode request")
-	}
-	httpClient := c.HTTPClient
-	if httpClient == nil {
-		httpClient = newHTTPClient()
-	}
-	if _, ok := ctx.Deadline(); !ok && httpClient.Transport == transport && httpClient.Timeout == 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
-		defer cancel()
-	}
-	url := strings.TrimSuffix(c.RemoteHost, "/") + "/" + service + "." + method
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return e.because(err, "make request")
-	}
-	r.Header.Set("Content-Type", "application/json; charset=utf-8")
-	r.Header.Set("Accept", "application/json")
-	if c.Debug != nil {
-		c.Debug("POST " + url)
-		c.Debug(">> " + string(body))
-	}
-	if c.BeforeRequest != nil {
-		if err := c.BeforeRequest(r); err != nil {
-			return err
+// decodeBoth reads r from JSON.
+func decodeBoth(d *otojson.Decoder, r *Both) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(bothKeys) {
+		case "own":
+			decodeMoney(d, &r.Own)
+		case "other":
+			decodeMoreMoney(d, &r.Other)
+		default:
+			d.Skip()
 		}
 	}
-	answer, err := httpClient.Do(r)
-	if err != nil {
-		return e.because(err, "no answer")
-	}
-	defer answer.Body.Close()
-	return c.read(answer, e, response)
 }
 
-// read decodes an answer into response, or makes e say what it is instead.
-func (c *Client) read(answer *http.Response, e *Error, response any) error {
-	e.StatusCode = answer.StatusCode
-	limit := c.MaxResponseBytes
-	if limit <= 0 {
-		limit = defaultMaxResponseBytes
-	}
-	limit = min(limit, math.MaxInt64-1) // one more is read, to see that there is more
-	text, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
-	e.Body = strings.ToValidUTF8(string(text[:min(len(text), maxErrorText)]), "")
-	if err != nil {
-		return e.because(err, "read answer of status "+answer.Status)
-	}
-	if int64(len(text)) > limit {
-		e.Message = fmt.Sprintf("answer of status %s is larger than %d bytes", answer.Status, limit)
-		return e
-	}
-	// A redirect that became a GET has called nothing, whatever it ended at.
-	called := answer.Request == nil || answer.Request.Method == http.MethodPost
-	success := called && answer.StatusCode >= 200 && answer.StatusCode < 300
-	if !success || bytes.Contains(text, []byte(`"error"`)) {
-		var said struct{ Error, Code string }
-		if err := json.Unmarshal(text, &said); err == nil && said.Error != "" {
-			e.Code, e.Message, e.Body, e.service = said.Code, said.Error, "", true
-			return e
+var moneyKeys = []string{"first"}
+
+// decodeMoney reads r from JSON.
+func decodeMoney(d *otojson.Decoder, r *Money) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(moneyKeys) {
+		case "first":
+			otojson.DecodeInt(d, &r.First)
+		default:
+			d.Skip()
 		}
 	}
-	if success {
-		if e.cause = json.Unmarshal(text, response); e.cause == nil {
-			return nil
+}
+
+var moreMoneyKeys = []string{"second"}
+
+// decodeMoreMoney reads r from JSON.
+func decodeMoreMoney(d *otojson.Decoder, r *MoreMoney) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(moreMoneyKeys) {
+		case "second":
+			decodeNote(d, &r.Second)
+		default:
+			d.Skip()
 		}
 	}
-	e.Message = fmt.Sprintf("status %s, but no answer of the service: %s: %q",
-		answer.Status, answer.Header.Get("Content-Type"), e.Body)
-	return e
+}
+
+var noteKeys = []string{"value"}
+
+// decodeNote reads r from JSON.
+func decodeNote(d *otojson.Decoder, r *Note) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(noteKeys) {
+		case "value":
+			otojson.DecodeInt(d, &r.Value)
+		default:
+			d.Skip()
+		}
+	}
 }

@@ -45,6 +45,7 @@ type Note struct {
 
 var bothKeys = []string{"own", "other", "error"}
 
+// decodeBoth reads r from JSON.
 func decodeBoth(d *otojson.Decoder, r *Both) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(bothKeys) {
@@ -62,6 +63,7 @@ func decodeBoth(d *otojson.Decoder, r *Both) {
 
 var moneyKeys = []string{"first"}
 
+// decodeMoney reads r from JSON.
 func decodeMoney(d *otojson.Decoder, r *Money) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(moneyKeys) {
@@ -75,6 +77,7 @@ func decodeMoney(d *otojson.Decoder, r *Money) {
 
 var moreMoneyKeys = []string{"second"}
 
+// decodeMoreMoney reads r from JSON.
 func decodeMoreMoney(d *otojson.Decoder, r *MoreMoney) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(moreMoneyKeys) {
@@ -88,6 +91,7 @@ func decodeMoreMoney(d *otojson.Decoder, r *MoreMoney) {
 
 var noteKeys = []string{"value"}
 
+// decodeNote reads r from JSON.
 func decodeNote(d *otojson.Decoder, r *Note) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(noteKeys) {
@@ -99,6 +103,7 @@ func decodeNote(d *otojson.Decoder, r *Note) {
 	}
 }
 
+// encodeBoth writes r as JSON.
 func encodeBoth(e *otojson.Encoder, r *Both) {
 	e.Object()
 	e.Key(`"own":`)
@@ -112,6 +117,7 @@ func encodeBoth(e *otojson.Encoder, r *Both) {
 	e.EndObject()
 }
 
+// encodeMoney writes r as JSON.
 func encodeMoney(e *otojson.Encoder, r *Money) {
 	e.Object()
 	e.Key(`"first":`)
@@ -119,6 +125,7 @@ func encodeMoney(e *otojson.Encoder, r *Money) {
 	e.EndObject()
 }
 
+// encodeMoreMoney writes r as JSON.
 func encodeMoreMoney(e *otojson.Encoder, r *MoreMoney) {
 	e.Object()
 	e.Key(`"second":`)
@@ -126,6 +133,7 @@ func encodeMoreMoney(e *otojson.Encoder, r *MoreMoney) {
 	e.EndObject()
 }
 
+// encodeNote writes r as JSON.
 func encodeNote(e *otojson.Encoder, r *Note) {
 	e.Object()
 	e.Key(`"value":`)

@@ -4,16 +4,10 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"math"
-	"net"
-	"net/http"
-	"strings"
-	"time"
+
+	"github.com/pacedotdev/oto/otoclient"
+	"github.com/pacedotdev/oto/otojson"
 )
 
 type Service struct {
@@ -26,11 +20,7 @@ func NewService(client *Client) *Service {
 }
 
 func (s *Service) Echo(ctx context.Context, request Pointers) (*Pointers, error) {
-	var response Pointers
-	if err := s.client.call(ctx, "Service", "Echo", &request, &response); err != nil {
-		return nil, err
-	}
-	return &response, nil
+	return otoclient.Call(ctx, s.client, "Service", "Echo", &request, encodePointers, decodePointers)
 }
 
 type Item struct {
@@ -48,172 +38,141 @@ type Pointers struct {
 	Named  *Item            `json:"named"`
 }
 
-// Client sends the calls. Its fields may be set before the first one; the zero
-// Client lacks only RemoteHost.
-type Client struct {
-	// RemoteHost is the URL that the services are below, such as
-	// http://localhost:8080/oto/.
-	RemoteHost string
-	// HTTPClient sends the requests; nil is one of our own. Ours keeps up to 80
-	// connections to a host, over which further calls take turns (a service that
-	// calls itself needs one of its own), and ends a call whose context has no
-	// deadline after 10 seconds.
-	HTTPClient *http.Client
-	// BeforeRequest may change a request just before it is sent, or stop it with
-	// an error, which the call then returns.
-	BeforeRequest func(*http.Request) error
-	// Debug is told what is sent, bodies included.
-	Debug func(string)
-	// MaxResponseBytes is the size that an answer may have, unpacked; zero is
-	// 32 MiB, which is Cloud Run's limit.
-	MaxResponseBytes int64
-}
+// Client sends the calls.
+type Client = otoclient.Client
+
+// Error is a call that failed.
+type Error = otoclient.Error
 
 // New returns a Client of the services below remoteHost.
-func New(remoteHost string) *Client {
-	return &Client{RemoteHost: remoteHost, HTTPClient: newHTTPClient()}
+func New(remoteHost string) *Client { return otoclient.New(remoteHost) }
+
+// encodeItem writes r as JSON.
+func encodeItem(e *otojson.Encoder, r *Item) {
+	e.Object()
+	e.Key(`"name":`)
+	e.String(r.Name)
+	e.EndObject()
 }
 
-func newHTTPClient() *http.Client {
-	return &http.Client{Transport: transport, CheckRedirect: checkRedirect}
-}
-
-// checkRedirect stops where net/http would go on with a GET, which calls nothing:
-// whatever it ends at is no answer. The redirect itself is the answer then.
-func checkRedirect(r *http.Request, via []*http.Request) error {
-	if r.Method != http.MethodPost || len(via) >= 10 {
-		return http.ErrUseLastResponse
+// encodePointers writes r as JSON.
+func encodePointers(e *otojson.Encoder, r *Pointers) {
+	e.Object()
+	e.Key(`"bool":`)
+	if e.Pointer(r.Bool != nil) {
+		e.Bool(*r.Bool)
+		e.EndPointer()
 	}
-	return nil
-}
-
-// transport is shared, so that all clients reuse one set of connections.
-var transport = &http.Transport{
-	Proxy:               http.ProxyFromEnvironment,
-	DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-	TLSHandshakeTimeout: 10 * time.Second,
-	ForceAttemptHTTP2:   true,
-	MaxConnsPerHost:     80,
-	MaxIdleConnsPerHost: 80,
-	IdleConnTimeout:     90 * time.Second,
-}
-
-const (
-	defaultTimeout          = 10 * time.Second
-	defaultMaxResponseBytes = 32 << 20
-	maxErrorText            = 512
-)
-
-// Error is a call that failed. What was there before it, a cancelled context
-// say, is found by [errors.Is].
-type Error struct {
-	Service string
-	Method  string
-	// StatusCode is the HTTP status of the answer; zero if none came.
-	StatusCode int
-	// Code says what kind of error the service reports, such as
-	// invalid_argument; empty if it doesn't.
-	Code string
-	// Message is the service's own text, or says what went wrong with the call.
-	Message string
-	// Body is the first part of an answer that isn't the service's.
-	Body string
-
-	service bool
-	cause   error
-}
-
-// Error returns the service's own text as it is. What else went wrong starts
-// with the call's name.
-func (e *Error) Error() string {
-	if e.service {
-		return e.Message
-	}
-	return e.Service + "." + e.Method + ": " + e.Message
-}
-
-// Unwrap returns what the call failed of, if it is known.
-func (e *Error) Unwrap() error { return e.cause }
-
-// because makes e say that doing failed of cause.
-func (e *Error) because(cause error, doing string) error {
-	e.Message, e.cause = doing+": "+cause.Error(), cause
-	return e
-}
-
-// call sends a request to a method and decodes the answer into response.
-func (c *Client) call(ctx context.Context, service, method string, request, response any) error {
-	e := &Error{Service: service, Method: method}
-	body, err := json.Marshal(request)
-	if err != nil {
-		return e.because(err, "encode request")
-	}
-	httpClient := c.HTTPClient
-	if httpClient == nil {
-		httpClient = newHTTPClient()
-	}
-	if _, ok := ctx.Deadline(); !ok && httpClient.Transport == transport && httpClient.Timeout == 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
-		defer cancel()
-	}
-	url := strings.TrimSuffix(c.RemoteHost, "/") + "/" + service + "." + method
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return e.because(err, "make request")
-	}
-	r.Header.Set("Content-Type", "application/json; charset=utf-8")
-	r.Header.Set("Accept", "application/json")
-	if c.Debug != nil {
-		c.Debug("POST " + url)
-		c.Debug(">> " + string(body))
-	}
-	if c.BeforeRequest != nil {
-		if err := c.BeforeRequest(r); err != nil {
-			return err
+	if r.Int != nil {
+		e.Key(`"int":`)
+		if e.Pointer(r.Int != nil) {
+			otojson.EncodeInt(e, *r.Int)
+			e.EndPointer()
 		}
 	}
-	answer, err := httpClient.Do(r)
-	if err != nil {
-		return e.because(err, "no answer")
+	e.Key(`"text":`)
+	if e.Pointer(r.Text != nil) {
+		e.String(*r.Text)
+		e.EndPointer()
 	}
-	defer answer.Body.Close()
-	return c.read(answer, e, response)
+	e.Key(`"object":`)
+	if e.Pointer(r.Object != nil) {
+		encodeItem(e, r.Object)
+		e.EndPointer()
+	}
+	e.Key(`"items":`)
+	if e.Pointer(r.Items != nil) {
+		if e.List((*r.Items) != nil) {
+			for i := range *r.Items {
+				e.Item()
+				if e.Pointer((*r.Items)[i] != nil) {
+					encodeItem(e, (*r.Items)[i])
+					e.EndPointer()
+				}
+			}
+			e.EndList()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"map":`)
+	if e.Pointer(r.Map != nil) {
+		if e.Map((*r.Map) != nil) {
+			for _, key := range otojson.Keys(*r.Map) {
+				value := (*r.Map)[key]
+				e.MapKey(string(key))
+				if e.Pointer(value != nil) {
+					otojson.EncodeInt(e, *value)
+					e.EndPointer()
+				}
+			}
+			e.EndMap()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"twice":`)
+	if e.Pointer(r.Twice != nil) {
+		if e.Pointer((*r.Twice) != nil) {
+			e.String(*(*r.Twice))
+			e.EndPointer()
+		}
+		e.EndPointer()
+	}
+	e.Key(`"named":`)
+	if e.Pointer(r.Named != nil) {
+		encodeItem(e, r.Named)
+		e.EndPointer()
+	}
+	e.EndObject()
 }
 
-// read decodes an answer into response, or makes e say what it is instead.
-func (c *Client) read(answer *http.Response, e *Error, response any) error {
-	e.StatusCode = answer.StatusCode
-	limit := c.MaxResponseBytes
-	if limit <= 0 {
-		limit = defaultMaxResponseBytes
-	}
-	limit = min(limit, math.MaxInt64-1) // one more is read, to see that there is more
-	text, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
-	e.Body = strings.ToValidUTF8(string(text[:min(len(text), maxErrorText)]), "")
-	if err != nil {
-		return e.because(err, "read answer of status "+answer.Status)
-	}
-	if int64(len(text)) > limit {
-		e.Message = fmt.Sprintf("answer of status %s is larger than %d bytes", answer.Status, limit)
-		return e
-	}
-	// A redirect that became a GET has called nothing, whatever it ended at.
-	called := answer.Request == nil || answer.Request.Method == http.MethodPost
-	success := called && answer.StatusCode >= 200 && answer.StatusCode < 300
-	if !success || bytes.Contains(text, []byte(`"error"`)) {
-		var said struct{ Error, Code string }
-		if err := json.Unmarshal(text, &said); err == nil && said.Error != "" {
-			e.Code, e.Message, e.Body, e.service = said.Code, said.Error, "", true
-			return e
+var itemKeys = []string{"name"}
+
+// decodeItem reads r from JSON.
+func decodeItem(d *otojson.Decoder, r *Item) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(itemKeys) {
+		case "name":
+			d.String(&r.Name)
+		default:
+			d.Skip()
 		}
 	}
-	if success {
-		if e.cause = json.Unmarshal(text, response); e.cause == nil {
-			return nil
+}
+
+var pointersKeys = []string{"bool", "int", "text", "object", "items", "map", "twice", "named"}
+
+// decodePointers reads r from JSON.
+func decodePointers(d *otojson.Decoder, r *Pointers) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(pointersKeys) {
+		case "bool":
+			otojson.DecodePointer(d, &r.Bool, (*otojson.Decoder).Bool)
+		case "int":
+			otojson.DecodePointer(d, &r.Int, otojson.DecodeInt[int64])
+		case "text":
+			otojson.DecodePointer(d, &r.Text, (*otojson.Decoder).String)
+		case "object":
+			otojson.DecodePointer(d, &r.Object, decodeItem)
+		case "items":
+			otojson.DecodePointer(d, &r.Items, func(d *otojson.Decoder, v *[]*Item) {
+				otojson.DecodeList(d, v, func(d *otojson.Decoder, v **Item) {
+					otojson.DecodePointer(d, v, decodeItem)
+				})
+			})
+		case "map":
+			otojson.DecodePointer(d, &r.Map, func(d *otojson.Decoder, v *map[string]*int) {
+				otojson.DecodeMap(d, v, func(d *otojson.Decoder, v **int) {
+					otojson.DecodePointer(d, v, otojson.DecodeInt[int])
+				})
+			})
+		case "twice":
+			otojson.DecodePointer(d, &r.Twice, func(d *otojson.Decoder, v **string) {
+				otojson.DecodePointer(d, v, (*otojson.Decoder).String)
+			})
+		case "named":
+			otojson.DecodePointer(d, &r.Named, decodeItem)
+		default:
+			d.Skip()
 		}
 	}
-	e.Message = fmt.Sprintf("status %s, but no answer of the service: %s: %q",
-		answer.Status, answer.Header.Get("Content-Type"), e.Body)
-	return e
 }

@@ -40,6 +40,7 @@ type Pointers struct {
 
 var itemKeys = []string{"name"}
 
+// decodeItem reads r from JSON.
 func decodeItem(d *otojson.Decoder, r *Item) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(itemKeys) {
@@ -53,6 +54,7 @@ func decodeItem(d *otojson.Decoder, r *Item) {
 
 var pointersKeys = []string{"bool", "int", "text", "object", "items", "map", "twice", "named", "error"}
 
+// decodePointers reads r from JSON.
 func decodePointers(d *otojson.Decoder, r *Pointers) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(pointersKeys) {
@@ -90,6 +92,7 @@ func decodePointers(d *otojson.Decoder, r *Pointers) {
 	}
 }
 
+// encodeItem writes r as JSON.
 func encodeItem(e *otojson.Encoder, r *Item) {
 	e.Object()
 	e.Key(`"name":`)
@@ -97,6 +100,7 @@ func encodeItem(e *otojson.Encoder, r *Item) {
 	e.EndObject()
 }
 
+// encodePointers writes r as JSON.
 func encodePointers(e *otojson.Encoder, r *Pointers) {
 	e.Object()
 	e.Key(`"bool":`)

@@ -45,6 +45,7 @@ type Node struct {
 
 var chickenKeys = []string{"eggs", "error"}
 
+// decodeChicken reads r from JSON.
 func decodeChicken(d *otojson.Decoder, r *Chicken) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(chickenKeys) {
@@ -60,6 +61,7 @@ func decodeChicken(d *otojson.Decoder, r *Chicken) {
 
 var eggKeys = []string{"mother"}
 
+// decodeEgg reads r from JSON.
 func decodeEgg(d *otojson.Decoder, r *Egg) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(eggKeys) {
@@ -73,6 +75,7 @@ func decodeEgg(d *otojson.Decoder, r *Egg) {
 
 var nodeKeys = []string{"left", "right", "children", "byName", "error"}
 
+// decodeNode reads r from JSON.
 func decodeNode(d *otojson.Decoder, r *Node) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(nodeKeys) {
@@ -92,6 +95,7 @@ func decodeNode(d *otojson.Decoder, r *Node) {
 	}
 }
 
+// encodeChicken writes r as JSON.
 func encodeChicken(e *otojson.Encoder, r *Chicken) {
 	e.Object()
 	e.Key(`"eggs":`)
@@ -109,6 +113,7 @@ func encodeChicken(e *otojson.Encoder, r *Chicken) {
 	e.EndObject()
 }
 
+// encodeEgg writes r as JSON.
 func encodeEgg(e *otojson.Encoder, r *Egg) {
 	e.Object()
 	e.Key(`"mother":`)
@@ -119,6 +124,7 @@ func encodeEgg(e *otojson.Encoder, r *Egg) {
 	e.EndObject()
 }
 
+// encodeNode writes r as JSON.
 func encodeNode(e *otojson.Encoder, r *Node) {
 	e.Object()
 	e.Key(`"left":`)

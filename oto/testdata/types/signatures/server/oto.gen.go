@@ -41,6 +41,7 @@ type Request struct {
 
 var requestKeys = []string{"name", "error"}
 
+// decodeRequest reads r from JSON.
 func decodeRequest(d *otojson.Decoder, r *Request) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(requestKeys) {
@@ -54,6 +55,7 @@ func decodeRequest(d *otojson.Decoder, r *Request) {
 	}
 }
 
+// encodeRequest writes r as JSON.
 func encodeRequest(e *otojson.Encoder, r *Request) {
 	e.Object()
 	e.Key(`"name":`)

@@ -37,6 +37,7 @@ type Times struct {
 
 var timesKeys = []string{"at", "maybe", "unset", "all", "took", "spans", "month", "waited", "error"}
 
+// decodeTimes reads r from JSON.
 func decodeTimes(d *otojson.Decoder, r *Times) {
 	for more := d.Object(); more; more = d.MoreMembers() {
 		switch d.Key(timesKeys) {
@@ -64,6 +65,7 @@ func decodeTimes(d *otojson.Decoder, r *Times) {
 	}
 }
 
+// encodeTimes writes r as JSON.
 func encodeTimes(e *otojson.Encoder, r *Times) {
 	e.Object()
 	e.Key(`"at":`)
