@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pacedotdev/oto/otojson"
 )
 
 // call is one call, with the memory that the next one uses again.
@@ -25,6 +27,9 @@ type call struct {
 	status      string
 	contentType string
 	answer      buffer
+
+	encoder otojson.Encoder
+	decoder otojson.Decoder
 }
 
 var calls = sync.Pool{New: func() any { return new(call) }}

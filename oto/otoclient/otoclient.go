@@ -35,7 +35,7 @@ func Call[Request, Response any](ctx context.Context, client *Client, service, m
 	c := newCall(client, service, method)
 	var err error
 	if encode != nil {
-		c.request, err = otojson.Append(c.request, request, encode)
+		c.request, err = otojson.Append(&c.encoder, c.request, request, encode)
 	} else {
 		var text []byte
 		text, err = json.Marshal(request)
@@ -49,7 +49,7 @@ func Call[Request, Response any](ctx context.Context, client *Client, service, m
 	}
 	response := new(Response)
 	if decode != nil {
-		err = otojson.Unmarshal(string(c.answer.data), client.CopyStrings, response, decode)
+		err = otojson.Unmarshal(&c.decoder, string(c.answer.data), client.CopyStrings, response, decode)
 	} else {
 		err = json.Unmarshal(c.answer.data, response)
 	}

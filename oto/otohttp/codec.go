@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
-
-	"github.com/pacedotdev/oto/otojson"
 )
 
 // This file is all that knows how JSON is encoded and decoded, and by what: by
@@ -24,31 +21,10 @@ func marshal(b *buffer, v any) error {
 	return nil
 }
 
-// marshalWith appends v as JSON to b by generated code, if there is some.
-func marshalWith[T any](b *buffer, v *T, encode func(*otojson.Encoder, *T)) error {
-	if encode == nil {
-		return marshal(b, v)
-	}
-	var err error
-	if b.data, err = otojson.Append(b.data, v, encode); err != nil {
-		return Errorf(Internal, "encode response").WithCause(err)
-	}
-	return nil
-}
-
 // unmarshal decodes data, the body of a request, into v. It keeps no part of data.
 func unmarshal(data []byte, v any) error {
 	if err := json.Unmarshal(data, v); err != nil {
 		return malformed(err, len(bytes.TrimSpace(data)) == 0)
-	}
-	return nil
-}
-
-// unmarshalWith decodes text, the body of a request, into v by generated code. What
-// it keeps is part of text, unless it is to be copied.
-func unmarshalWith[T any](text string, copied bool, v *T, decode func(*otojson.Decoder, *T)) error {
-	if err := otojson.Unmarshal(text, copied, v, decode); err != nil {
-		return malformed(err, strings.TrimSpace(text) == "")
 	}
 	return nil
 }

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-
-	"github.com/pacedotdev/oto/otojson"
 )
 
 // Decode reads the JSON body of r into v. Fields that v lacks are ignored, names
@@ -32,21 +30,6 @@ func Decode(r *http.Request, v any) error {
 	}
 	putBuffer(body)
 	return err
-}
-
-// decodeWith is Decode by generated code, if there is some.
-func decodeWith[T any](s *Server, r *http.Request, v *T, decode func(*otojson.Decoder, *T)) error {
-	if decode == nil {
-		return Decode(r, v)
-	}
-	if err := checkContentType(r.Header); err != nil {
-		return err
-	}
-	text, err := readText(r, s.bodyLimit())
-	if err != nil {
-		return err
-	}
-	return unmarshalWith(text, s.CopyStrings, v, decode)
 }
 
 // checkContentType refuses a body that is not said to be JSON. Clients written

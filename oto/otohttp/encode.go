@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/pacedotdev/oto/otojson"
 )
 
 // Header values that every answer shares. Nobody writes to the values of a
@@ -37,17 +35,6 @@ func Encode(w http.ResponseWriter, r *http.Request, status int, v any) error {
 	err := marshal(body, v)
 	if err == nil {
 		err = send(w, r, status, body)
-	}
-	putBuffer(body)
-	return err
-}
-
-// encodeWith is Encode of a service's answer by generated code, if there is some.
-func encodeWith[T any](w http.ResponseWriter, r *http.Request, v *T, encode func(*otojson.Encoder, *T)) error {
-	body := getBuffer()
-	err := marshalWith(body, v, encode)
-	if err == nil {
-		err = send(w, r, http.StatusOK, body)
 	}
 	putBuffer(body)
 	return err

@@ -44,12 +44,9 @@ func HandleJSON[Request, Response any](server *Server, service, method string,
 	call func(context.Context, Request) (*Response, error),
 ) {
 	server.register(service, method, func(w http.ResponseWriter, r *http.Request) {
-		c := &struct { // one allocation rather than two
-			request Request
-			answer
-		}{answer: answer{ResponseWriter: w}}
+		c := &generatedCall[Request, Response]{answer: answer{ResponseWriter: w}}
 		defer server.recoverPanic(&c.answer, r)
-		if err := decodeWith(server, r, &c.request, decode); err != nil {
+		if err := c.read(server, r, decode); err != nil {
 			server.fail(&c.answer, r, err)
 			return
 		}
@@ -58,7 +55,7 @@ func HandleJSON[Request, Response any](server *Server, service, method string,
 			server.fail(&c.answer, r, err)
 			return
 		}
-		if err := encodeWith(&c.answer, r, response, encode); err != nil {
+		if err := c.write(r, response, encode); err != nil {
 			server.fail(&c.answer, r, err)
 		}
 	})

@@ -37,31 +37,18 @@
 // It is fuzzed beside encoding/json.
 package otojson
 
-import (
-	"encoding/json"
-	"sync"
-)
-
-// Both would otherwise be allocated for each text, since functions are called with
-// them that the compiler can't see through.
-var (
-	decoders = sync.Pool{New: func() any { return new(Decoder) }}
-	encoders = sync.Pool{New: func() any { return new(Encoder) }}
-)
+import "encoding/json"
 
 // Unmarshal decodes a JSON text into v, which has to be zero, by decode. The
 // strings in v are parts of text, so that none is copied: one that is kept keeps
 // all of text in memory. With copied each is a copy instead.
 //
-// The error is encoding/json's.
-func Unmarshal[T any](text string, copied bool, v *T, decode func(*Decoder, *T)) error {
-	d := decoders.Get().(*Decoder)
+// The Decoder is memory to work with, so that the caller can have it together with
+// other things. The error is encoding/json's.
+func Unmarshal[T any](d *Decoder, text string, copied bool, v *T, decode func(*Decoder, *T)) error {
 	*d = Decoder{text: text, copied: copied}
 	decode(d, v)
-	ok := d.end()
-	d.text = "" // which others may let go of
-	decoders.Put(d)
-	if ok {
+	if d.end() {
 		return nil
 	}
 	var zero T
@@ -70,19 +57,16 @@ func Unmarshal[T any](text string, copied bool, v *T, decode func(*Decoder, *T))
 }
 
 // Append appends v to b as JSON, by encode: null if v is nil, and <, > and &
-// escaped. The error is encoding/json's; b is then as it was.
-func Append[T any](b []byte, v *T, encode func(*Encoder, *T)) ([]byte, error) {
+// escaped. The Encoder is memory to work with. The error is encoding/json's; b is
+// then as it was.
+func Append[T any](e *Encoder, b []byte, v *T, encode func(*Encoder, *T)) ([]byte, error) {
 	if v == nil {
 		return append(b, "null"...), nil
 	}
-	e := encoders.Get().(*Encoder)
 	*e = Encoder{b: b}
 	encode(e, v)
-	out, ok := e.b, !e.failed
-	e.b = nil
-	encoders.Put(e)
-	if ok {
-		return out, nil
+	if !e.failed {
+		return e.b, nil
 	}
 	text, err := json.Marshal(v)
 	if err != nil {

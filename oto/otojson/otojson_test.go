@@ -222,7 +222,7 @@ func checkDecode(t *testing.T, text string) bool {
 			t.Errorf("%.200q is decoded to\n%+v\nencoding/json: %v\n%+v", text, own, wantErr, want)
 		}
 		var got everything
-		err := Unmarshal(text, copied, &got, decodeEverything)
+		err := Unmarshal(new(Decoder), text, copied, &got, decodeEverything)
 		if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(err, wantErr) {
 			t.Errorf("Unmarshal(%.200q) = %v\n%+v\nencoding/json: %v\n%+v", text, err, got, wantErr, want)
 		}
@@ -278,7 +278,7 @@ func FuzzUnmarshal(f *testing.F) {
 func checkEncode(t *testing.T, v *everything) {
 	t.Helper()
 	want, wantErr := json.Marshal(v)
-	got, err := Append([]byte("before"), v, encodeEverything)
+	got, err := Append(new(Encoder), []byte("before"), v, encodeEverything)
 	if string(got) != "before"+string(want) || (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
 		t.Errorf("Append(%+v) = %v\n%s\nencoding/json: %v\n%s", v, err, got, wantErr, want)
 	}
@@ -333,7 +333,7 @@ func TestUnmarshalCopied(t *testing.T) {
 	for _, copied := range []bool{false, true} {
 		text := strings.Clone(`{"Text":"part","texts":["another"],"maps":{"key":"value"}}`)
 		var v everything
-		if err := Unmarshal(text, copied, &v, decodeEverything); err != nil {
+		if err := Unmarshal(new(Decoder), text, copied, &v, decodeEverything); err != nil {
 			t.Fatal(err)
 		}
 		var key string
@@ -363,7 +363,7 @@ func TestListRoom(t *testing.T) {
 		var before, after runtime.MemStats
 		var v everything
 		runtime.ReadMemStats(&before)
-		err := Unmarshal(text, false, &v, decodeEverything)
+		err := Unmarshal(new(Decoder), text, false, &v, decodeEverything)
 		runtime.ReadMemStats(&after)
 		if err != nil {
 			t.Fatal(err)
@@ -383,7 +383,7 @@ func BenchmarkUnmarshal(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				var v everything
-				if err := Unmarshal(strings.Clone(text), false, &v, decodeEverything); err != nil {
+				if err := Unmarshal(new(Decoder), strings.Clone(text), false, &v, decodeEverything); err != nil {
 					b.Fatal(err)
 				}
 			}
