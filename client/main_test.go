@@ -277,7 +277,11 @@ func TestFailures(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newTaco(t, tt.tacoserver, "TACO_TIMEOUT", "300ms")
+			timeout := "1m"
+			if tt.cause == "context deadline exceeded" {
+				timeout = "300ms"
+			}
+			c := newTaco(t, tt.tacoserver, "TACO_TIMEOUT", timeout)
 			status, body := c.do(httptest.NewRequest(http.MethodGet, "/", nil))
 			if status != tt.wantStatus || !strings.HasPrefix(body, tt.want) || strings.Contains(body, "secret") || strings.Contains(body, "127.0.0.1") {
 				t.Errorf("answer %d %q, want %d %q", status, body, tt.wantStatus, tt.want)

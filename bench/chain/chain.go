@@ -159,6 +159,9 @@ func (r Report) cpuByHop(text *strings.Builder, callers int) {
 		fmt.Fprintf(text, "| %s | %.1f | %.0f %% | %.1f | %.2f |\n", hop, us, 100*us/whole, floorUS, x)
 	}
 	fmt.Fprintf(text, "| **the whole way** | %.1f | 100 %% | %.1f | %.2f |\n", us, floorUS, x)
+	if callers == 1 {
+		return // the table before has it
+	}
 	us, floorUS, x = r.beside(Whole, Whole, callers, p50)
 	fmt.Fprintf(text, "\nThe whole way takes %.0f us (p50), that of floors %.0f: x floor %.2f.\n", us, floorUS, x)
 }
