@@ -738,3 +738,36 @@ func TestWriteFails(t *testing.T) {
 		wantEmpty(t, tr.conns)
 	}
 }
+
+// A call that gives up when its turn has just come leaves that to the next one.
+func TestGiveUp(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]slot{"a connection": {new(conn)}, "the right to dial one": {}} {
+		p := newPool(nil)
+		h := &host{addr: "x", open: 1}
+		p.hosts[h.addr] = h
+		turn, next := make(chan slot, 1), make(chan slot, 1)
+		h.waiting = []chan slot{turn, next}
+		if s.conn != nil {
+			s.conn.host = h
+			p.put(s.conn)
+		} else {
+			p.leave(h)
+		}
+		p.giveUp(h, turn)
+		select {
+		case got := <-next:
+			if got != s {
+				t.Errorf("%s: the next call got %v", name, got)
+			}
+		default:
+			t.Errorf("%s: the next call got nothing", name)
+		}
+		last := make(chan slot, 1)
+		h.waiting = []chan slot{last}
+		p.giveUp(h, last)
+		if len(h.waiting) != 0 || h.open != 1 {
+			t.Errorf("%s: %d calls wait and %d connections are open, want 0 and 1", name, len(h.waiting), h.open)
+		}
+	}
+}
