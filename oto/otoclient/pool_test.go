@@ -322,19 +322,21 @@ func TestCallsTakeTurnsInOrder(t *testing.T) {
 // wantWaiting waits until so many calls wait for a connection.
 func wantWaiting(t *testing.T, tr *transport, n int) {
 	t.Helper()
-	waiting := func() (n int) {
-		tr.conns.mu.Lock()
-		defer tr.conns.mu.Unlock()
-		for _, h := range tr.conns.hosts {
-			n += len(h.waiting)
-		}
-		return n
-	}
-	for end := time.Now().Add(30 * time.Second); waiting() != n; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); waiting(tr) != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d calls wait, want %d", waiting(), n)
+			t.Fatalf("%d calls wait, want %d", waiting(tr), n)
 		}
 	}
+}
+
+// waiting counts the calls that wait for a connection.
+func waiting(tr *transport) (n int) {
+	tr.conns.mu.Lock()
+	defer tr.conns.mu.Unlock()
+	for _, h := range tr.conns.hosts {
+		n += len(h.waiting)
+	}
+	return n
 }
 
 var errTired = errors.New("tired of waiting")
@@ -377,7 +379,11 @@ var stages = map[string]func(t *testing.T, reached chan<- struct{}) (*transport,
 		t.Cleanup(wg.Wait)
 		t.Cleanup(func() { close(h.release) })
 		go func() {
-			wantWaiting(t, tr, 1)
+			for ; waiting(tr) == 0; time.Sleep(time.Millisecond) {
+				if t.Context().Err() != nil {
+					return // it has ended before
+				}
+			}
 			close(reached)
 		}()
 		return tr, h.target, []byte("{}")
