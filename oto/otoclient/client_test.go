@@ -423,19 +423,23 @@ func TestUnsendable(t *testing.T) {
 func TestEndOfTheContext(t *testing.T) {
 	t.Parallel()
 	arrived := make(chan struct{}, 2)
-	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	hold := func(r *http.Request) {
 		io.Copy(io.Discard, r.Body) // or net/http doesn't see that the client goes
-		arrived <- struct{}{}
 		<-r.Context().Done()
+	}
+	late := serve(t, func(w http.ResponseWriter, r *http.Request) { hold(r) })
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		hold(r)
 	})
 	for _, c.BeforeRequest = range []func(*http.Request) error{nil, func(*http.Request) error { return nil }} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		_, err := eat(ctx, c, sammy)
-		if want := `TacoService.Eat: no answer: Post "` + c.RemoteHost + `/TacoService.Eat": context deadline exceeded`; !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
+		late.BeforeRequest = c.BeforeRequest
+		_, err := eat(ctx, late, sammy)
+		if want := `TacoService.Eat: no answer: Post "` + late.RemoteHost + `/TacoService.Eat": context deadline exceeded`; !errors.Is(err, context.DeadlineExceeded) || err.Error() != want {
 			t.Errorf("past its deadline: %v\nwant %s", err, want)
 		}
 		cancel()
-		<-arrived
 		ctx, cancel = context.WithCancel(t.Context())
 		go func() {
 			<-arrived

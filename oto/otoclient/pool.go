@@ -122,16 +122,22 @@ func (p *pool) take(ctx context.Context, deadline time.Time, addr string) (*conn
 	case <-ctx.Done():
 	case <-expired:
 	}
+	p.giveUp(h, turn)
+	return nil, errDeadline
+}
+
+// giveUp takes a call out of the line. If its turn has come meanwhile, that is the
+// next one's.
+func (p *pool) giveUp(h *host, turn chan slot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if i := slices.Index(h.waiting, turn); i >= 0 {
 		h.waiting = slices.Delete(h.waiting, i, i+1)
-	} else if s := <-turn; s.conn != nil { // too late
+	} else if s := <-turn; s.conn != nil {
 		p.giveBack(s.conn)
 	} else {
 		p.leave(h)
 	}
-	return nil, errDeadline
 }
 
 // connect makes a connection for a slot that the caller has.

@@ -322,19 +322,21 @@ func TestCallsTakeTurnsInOrder(t *testing.T) {
 // wantWaiting waits until so many calls wait for a connection.
 func wantWaiting(t *testing.T, tr *transport, n int) {
 	t.Helper()
-	waiting := func() (n int) {
-		tr.conns.mu.Lock()
-		defer tr.conns.mu.Unlock()
-		for _, h := range tr.conns.hosts {
-			n += len(h.waiting)
-		}
-		return n
-	}
-	for end := time.Now().Add(30 * time.Second); waiting() != n; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); waiting(tr) != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d calls wait, want %d", waiting(), n)
+			t.Fatalf("%d calls wait, want %d", waiting(tr), n)
 		}
 	}
+}
+
+// waiting counts the calls that wait for a connection.
+func waiting(tr *transport) (n int) {
+	tr.conns.mu.Lock()
+	defer tr.conns.mu.Unlock()
+	for _, h := range tr.conns.hosts {
+		n += len(h.waiting)
+	}
+	return n
 }
 
 var errTired = errors.New("tired of waiting")
@@ -377,7 +379,11 @@ var stages = map[string]func(t *testing.T, reached chan<- struct{}) (*transport,
 		t.Cleanup(wg.Wait)
 		t.Cleanup(func() { close(h.release) })
 		go func() {
-			wantWaiting(t, tr, 1)
+			for ; waiting(tr) == 0; time.Sleep(time.Millisecond) {
+				if t.Context().Err() != nil {
+					return // it has ended before
+				}
+			}
 			close(reached)
 		}()
 		return tr, h.target, []byte("{}")
@@ -736,5 +742,38 @@ func TestWriteFails(t *testing.T) {
 			t.Errorf("a byte was written: %q, %v over %d connections, want that it fails over 1", got, err, s.connections())
 		}
 		wantEmpty(t, tr.conns)
+	}
+}
+
+// A call that gives up when its turn has just come leaves that to the next one.
+func TestGiveUp(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]slot{"a connection": {new(conn)}, "the right to dial one": {}} {
+		p := newPool(nil)
+		h := &host{addr: "x", open: 1}
+		p.hosts[h.addr] = h
+		turn, next := make(chan slot, 1), make(chan slot, 1)
+		h.waiting = []chan slot{turn, next}
+		if s.conn != nil {
+			s.conn.host = h
+			p.put(s.conn)
+		} else {
+			p.leave(h)
+		}
+		p.giveUp(h, turn)
+		select {
+		case got := <-next:
+			if got != s {
+				t.Errorf("%s: the next call got %v", name, got)
+			}
+		default:
+			t.Errorf("%s: the next call got nothing", name)
+		}
+		last := make(chan slot, 1)
+		h.waiting = []chan slot{last}
+		p.giveUp(h, last)
+		if len(h.waiting) != 0 || h.open != 1 {
+			t.Errorf("%s: %d calls wait and %d connections are open, want 0 and 1", name, len(h.waiting), h.open)
+		}
 	}
 }
