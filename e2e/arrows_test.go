@@ -62,7 +62,7 @@ var rooms = []room{
 
 	{name: oto + "/parser/...", may: []string{"*"}},
 	{name: oto + "/render/...", may: []string{oto + "/parser", "*"}},
-	{name: oto + "/otohttp/..."},
+	{name: oto + "/otohttp/...", may: []string{"github.com/klauspost/compress/flate"}},
 	{name: oto + "/templates/..."},
 	{name: oto, may: []string{oto + "/parser", oto + "/render", oto + "/templates", "*"}, inTests: []string{oto + "/otohttp", oto + "/testdata/..."}},
 }

@@ -33,14 +33,18 @@ type echoed struct {
 // it.
 type echoedMethod struct{ Name, Type string }
 
-// moduleFile returns a go.mod of a module that uses this one.
-func moduleFile(t *testing.T) string {
+// moduleFiles returns the go.mod and go.sum of a module that uses this one.
+func moduleFiles(t *testing.T) (mod, sum string) {
 	t.Helper()
 	oto, err := filepath.Abs(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return "module example.com/m\n\ngo 1.26.0\n\nrequire github.com/pacedotdev/oto v0.17.0\n\nreplace github.com/pacedotdev/oto => " + oto + "\n"
+	sums, err := os.ReadFile("go.sum") // or the network would be asked
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "module example.com/m\n\ngo 1.26.0\n\nrequire github.com/pacedotdev/oto v0.17.0\n\nreplace github.com/pacedotdev/oto => " + oto + "\n", string(sums)
 }
 
 // buildAndRun makes a program of the module in the current folder that sends

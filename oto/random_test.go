@@ -28,12 +28,13 @@ func TestRandomDefinitions(t *testing.T) {
 	for i := range *definitions {
 		seeds = append(seeds, *seed+uint64(i))
 	}
-	module := moduleFile(t)
+	mod, sum := moduleFiles(t)
 	const batch = 100 // the linker takes its time, and memory
 	for len(seeds) > 0 {
 		n := min(batch, len(seeds))
 		t.Chdir(t.TempDir())
-		writeFile(t, "go.mod", module)
+		writeFile(t, "go.mod", mod)
+		writeFile(t, "go.sum", sum)
 		checkRandom(t, seeds[:n])
 		seeds = seeds[n:]
 	}

@@ -75,9 +75,10 @@ func TestTypesRoundTrip(t *testing.T) {
 		}
 		all, defs = append(all, g), append(defs, def)
 	}
-	module := moduleFile(t)
+	mod, sum := moduleFiles(t)
 	t.Chdir(t.TempDir())
-	writeFile(t, "go.mod", module)
+	writeFile(t, "go.mod", mod)
+	writeFile(t, "go.sum", sum)
 	out, err := buildAndRun(t, all)
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
