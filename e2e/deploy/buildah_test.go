@@ -91,6 +91,9 @@ var newBuilder = sync.OnceValues(func() (*builder, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Without root's home what go build keeps would end in a layer, rather than in
+	// the cache that all builds share.
+	shell["/etc/passwd"] = "root:x:0:0:root:/root:/bin/sh\n"
 	err = b.standIn(goImage, shell,
 		"--env=PATH=/usr/local/go/bin:/bin", "--env=GOPATH=/go", "--env=GOTOOLCHAIN=local", "--env=GOPROXY=file:///modules", "--env=GOSUMDB=off")
 	if err != nil {
