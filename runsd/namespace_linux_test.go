@@ -86,7 +86,7 @@ func binaries(t *testing.T) string {
 			return
 		}
 		os.Chmod(build.dir, 0o755) // the app may be another user's
-		cmd := exec.Command("go", "build", "-o", build.dir+"/", "-ldflags", "-X main.version=test", "./runsd", "./client", "./server")
+		cmd := exec.Command("go", "build", "-trimpath", "-o", build.dir+"/", "-ldflags", "-X main.version=test", "./runsd", "./client", "./server")
 		cmd.Dir = ".."
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -44,7 +44,7 @@ var app = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	file := filepath.Join(dir, "app")
-	build := exec.Command("go", "build", "-o", file, "../instance/testdata/app")
+	build := exec.Command("go", "build", "-trimpath", "-o", file, "../instance/testdata/app")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the app: %w\n%s", err, out)

@@ -29,7 +29,7 @@ var app = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	file := filepath.Join(dir, "app")
-	build := exec.Command("go", "build", "-o", file, "./testdata/app")
+	build := exec.Command("go", "build", "-trimpath", "-o", file, "./testdata/app")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build testdata/app: %w\n%s", err, out)

@@ -45,7 +45,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	app = filepath.Join(dir, "app")
-	build := exec.Command("go", "build", "-o", app, "./testdata/app")
+	build := exec.Command("go", "build", "-trimpath", "-o", app, "./testdata/app")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build testdata/app: %v\n%s", err, out)
