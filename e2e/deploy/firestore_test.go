@@ -118,7 +118,7 @@ func push(tag, runsd, app string) error {
 func pairAsDocker(t *testing.T, p *platform) []string {
 	t.Helper()
 	dir := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", dir+string(filepath.Separator), "./server", "./client", "./runsd")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", dir+string(filepath.Separator), "./server", "./client", "./runsd")
 	build.Dir = filepath.Join("..", "..")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -139,7 +139,7 @@ func pairAsDocker(t *testing.T, p *platform) []string {
 // of.
 func (p *platform) buildAndDeploy(settings []string, args ...string) (stdout, stderr string, err error) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join("..", "..", "buildanddeploy.sh"), args...)
 	cmd.Env = p.environ(settings...)
@@ -154,6 +154,7 @@ func (p *platform) buildAndDeploy(settings []string, args ...string) (stdout, st
 // account alone the role for it, and what is eaten outlives the revision; teardown
 // takes the role away and leaves the database.
 func TestDeployWithFirestore(t *testing.T) {
+	t.Parallel()
 	emulatortest.Need(t)
 	p := start(t, "-empty", "-firestore")
 	settings := append(pairAsDocker(t, p), "TACO_STORE=firestore", "FIRESTORE_LOCATION=nam5")
