@@ -74,6 +74,7 @@ type listed struct {
 }
 
 func TestArrows(t *testing.T) {
+	onlyProcesses(t)
 	noteSources("../go.mod", "../definitions", "../templates", "../runsd", "../cloudrun", "../oto", "../e2e")
 	seen := make(map[string]bool)
 	// A file for another system has its arrows too.

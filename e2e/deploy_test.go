@@ -51,6 +51,7 @@ esac
 // it printed, what it complained of, and the calls it made.
 func deploy(t *testing.T, args []string, settings ...string) (status int, stdout, stderr, calls string) {
 	t.Helper()
+	onlyProcesses(t)
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("no bash here")
 	}

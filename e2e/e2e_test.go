@@ -55,6 +55,15 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
+// onlyProcesses skips a test with the race detector that runs nothing but other
+// programs, which are built without it: what it tests is tested without it.
+func onlyProcesses(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("it runs only programs that are built without the race detector: it runs without it")
+	}
+}
+
 // noteSources looks at the files the commands are built from. go test keeps the
 // result of a test until a file changes that the test looked at, and it doesn't
 // know what the go command looked at for us.

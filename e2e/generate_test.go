@@ -90,6 +90,7 @@ func appendTo(t *testing.T, name, text string) {
 // generate.sh, from any folder and without a network, makes what is committed,
 // as go generate does, and again the same.
 func TestGenerate(t *testing.T) {
+	onlyProcesses(t)
 	dir := copyRepository(t)
 	want := readGenerated(t, dir)
 	for _, cmd := range []*exec.Cmd{
@@ -116,6 +117,7 @@ func TestGenerate(t *testing.T) {
 
 // When one of the files can't be made, none is touched.
 func TestGenerateAllOrNone(t *testing.T) {
+	onlyProcesses(t)
 	for name, fault := range map[string]string{
 		"templates/client.go.plush": "<%= nosuch %>\n",
 		"definitions/taco.go":       "\ntype Broken interface{ M() }\n",

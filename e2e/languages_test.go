@@ -396,6 +396,7 @@ func TestPython(t *testing.T) {
 // mypy finds nothing to say about the Python clients, nor about a program that
 // uses them.
 func TestPythonTypes(t *testing.T) {
+	onlyProcesses(t)
 	mypy := needTool(t, "mypy", "apt-get install mypy")
 	dir := pythonProgram(t)
 	runProgram(t, dir, mypy, "--strict", "--python-version=3.11", "--cache-dir="+filepath.Join(dir, "cache"), "check.py", "tacos.py", "torture.py")
@@ -522,6 +523,7 @@ func TestREADMELanguages(t *testing.T) {
 // Whatever names and comments a definition has, its clients are strict TypeScript
 // and strictly typed Python.
 func TestNamesOfOtherLanguages(t *testing.T) {
+	onlyProcesses(t)
 	tsc, node, mypy := npmTool(t, "tsc"), needNode(t), needTool(t, "mypy", "apt-get install mypy")
 	file := python(t)
 	dir := t.TempDir()
