@@ -25,10 +25,31 @@ func (d *Decoder) Strings(p *[]string) {
 	for more {
 		list = room(d, list, start)
 		list = list[:len(list)+1]
-		d.String(&list[len(list)-1])
+		item := &list[len(list)-1]
+		if s, ok := d.plainItem(); ok {
+			*item = d.own(s)
+			continue
+		}
+		d.String(item)
 		more = d.more(']')
 	}
 	*p = list
+}
+
+// plainItem reads a text that needs no decoding, and a comma right behind it, which
+// is what most of a long list consists of. It reports false for anything else, of
+// which it has read nothing.
+func (d *Decoder) plainItem() (string, bool) {
+	text, start := d.text, d.at+1
+	if d.at >= len(text) || text[d.at] != '"' {
+		return "", false
+	}
+	end := plainEnd(text, start)
+	if len(text)-end < 2 || text[end] != '"' || text[end+1] != ',' {
+		return "", false
+	}
+	d.at = end + 2
+	return text[start:end], true
 }
 
 // beginList begins a list, and reports whether there is an item to be read. The

@@ -3,6 +3,7 @@ package otojson
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -134,6 +135,13 @@ func (e *Encoder) Any(p any) {
 func (e *Encoder) Strings(list []string) {
 	if !e.List(list != nil) {
 		return
+	}
+	if len(list) > 16 { // or a long one would be copied time and again as it grows
+		size := 0
+		for _, s := range list {
+			size += len(s) + len(`"",`)
+		}
+		e.b = slices.Grow(e.b, size)
 	}
 	for _, s := range list {
 		e.Item()

@@ -10,11 +10,11 @@ const (
 	highs = 0x8080808080808080
 )
 
-// word is the eight bytes of s from i on, the first one lowest.
-func word(s string, i int) uint64 {
-	_ = s[i+7] // the compiler makes one load of it
-	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
-		uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+// word is the first eight bytes of s, the first one lowest.
+func word(s string) uint64 {
+	_ = s[7] // the compiler makes one load of it
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // special finds the first byte of w that isn't plain in JSON: a control character,
@@ -44,7 +44,7 @@ var plain, plainHTML = func() (plain, plainHTML [256]bool) {
 // plainEnd is where the plain bytes of s from i on end.
 func plainEnd(s string, i int) int {
 	for ; len(s)-i >= 8; i += 8 {
-		if found := special(word(s, i)); found != 0 {
+		if found := special(word(s[i:])); found != 0 {
 			return i + bits.TrailingZeros64(found)/8
 		}
 	}
@@ -57,7 +57,7 @@ func plainEnd(s string, i int) int {
 // plainHTMLEnd is where those end that need no escape where <, > and & do.
 func plainHTMLEnd(s string, i int) int {
 	for ; len(s)-i >= 8; i += 8 {
-		if found := specialHTML(word(s, i)); found != 0 {
+		if found := specialHTML(word(s[i:])); found != 0 {
 			return i + bits.TrailingZeros64(found)/8
 		}
 	}
