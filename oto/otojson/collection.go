@@ -71,8 +71,9 @@ func beginList[T any](d *Decoder, p *[]T) (list []T, more bool) {
 
 // room returns list with room for one more item. How many are to come is told by
 // how long those so far were, since start: so that a long list isn't copied time
-// and again as it grows. Never more than sixteen times what is there is set aside, or
-// a text could fill the memory that begins with short items.
+// and again as it grows. What is set aside in vain that way is bounded: by sixteen
+// times what is there, and beyond that, for all lists together, by what one list of
+// the shortest items could fill the text with.
 func room[T any](d *Decoder, list []T, start int) []T {
 	n := len(list)
 	if n < cap(list) {
@@ -81,7 +82,12 @@ func room[T any](d *Decoder, list []T, start int) []T {
 	more := max(n/4, 4)
 	if read := d.at - start; n >= 64 && read > 0 {
 		guess := int(float64(n) * float64(len(d.text)-d.at) / float64(read))
-		more = min(max(more, guess+guess/64+1), 15*n)
+		more = max(more, guess+guess/64+1)
+		if beyond := more - 15*n; beyond > d.spare {
+			more = 15 * n
+		} else if beyond > 0 {
+			d.spare -= beyond
+		}
 	}
 	grown := make([]T, n, n+more)
 	copy(grown, list)

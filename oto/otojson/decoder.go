@@ -23,6 +23,7 @@ type Decoder struct {
 	text   string
 	at     int // what is before it has been read
 	depth  int // of objects and lists
+	spare  int // items that lists may be given room for on a guess
 	copied bool
 	failed bool
 }

@@ -46,7 +46,7 @@ import "encoding/json"
 // The Decoder is memory to work with, so that the caller can have it together with
 // other things. The error is encoding/json's.
 func Unmarshal[T any](d *Decoder, text string, copied bool, v *T, decode func(*Decoder, *T)) error {
-	*d = Decoder{text: text, copied: copied}
+	*d = Decoder{text: text, copied: copied, spare: len(text) / len("0,")}
 	decode(d, v)
 	if d.end() {
 		return nil
