@@ -152,15 +152,26 @@ func (f *GoFile) hasJSON(t *TypeRef) bool {
 		if t.Name == "" {
 			return f.collectionHasJSON(t)
 		}
-		if has, known := f.collections[t.Name]; known {
-			return has
-		}
-		f.collections[t.Name] = true // of a list of itself
-		is := f.ownFunc(t)
-		f.collections[t.Name] = is != nil && f.collectionHasJSON(is.Underlying)
 		return f.collections[t.Name]
 	}
 	return false
+}
+
+// findCollections finds out of which lists, arrays and maps with names there is
+// generated code: those that may be in themselves and each other, so at first it is
+// of all, until no more fall out.
+func (f *GoFile) findCollections() {
+	for _, t := range f.def.Types {
+		f.collections[t.Name] = !t.Imported && t.Underlying != nil && (t.Kind == KindList || t.Kind == KindArray || t.Kind == KindMap)
+	}
+	for changed := true; changed; {
+		changed = false
+		for _, t := range f.def.Types {
+			if f.collections[t.Name] && !f.collectionHasJSON(t.Underlying) {
+				f.collections[t.Name], changed = false, true
+			}
+		}
+	}
 }
 
 // collectionHasJSON says so of a list, array or map without a name.
