@@ -77,7 +77,7 @@ func packedWithGzip(header http.Header) (bool, error) {
 
 // readText returns the body of r, unpacked.
 func readText(r *http.Request, limit int64) (string, error) {
-	if r.ContentLength > keepBuffer && len(r.Header["Content-Encoding"]) == 0 {
+	if r.Body != nil && r.ContentLength > keepBuffer && len(r.Header["Content-Encoding"]) == 0 {
 		return readLong(r, limit)
 	}
 	body := getBuffer()
