@@ -281,11 +281,9 @@ func (f *GoFile) zero(t *TypeRef, expr string) string {
 	if hasIsZero(t.typ) {
 		return ""
 	}
-	switch under := t.typ.Underlying().(type) {
-	case *types.Basic:
-		if under.Info()&types.IsFloat == 0 { // -0 isn't zero
-			return present(t, expr)
-		}
+	switch t.typ.Underlying().(type) {
+	case *types.Basic: // -0 is zero too
+		return present(t, expr)
 	case *types.Pointer, *types.Slice, *types.Map:
 		return expr + " != nil"
 	}
