@@ -15,8 +15,9 @@ import (
 // Code for JSON is generated in functions, one a type that needs more than a line:
 // an object, a list or a map with a name. What it doesn't cover is left to
 // encoding/json, a field at a time: types that make their own JSON, any, maps by
-// numbers, fields that travel inside of text or come from behind an embedded
-// pointer.
+// numbers. An object is left to it as a whole if one of its fields travels inside of
+// text, comes from behind an embedded pointer, or has an omitzero that only
+// encoding/json can tell.
 
 // JSONTypes are the types that have a function of their own to decode or encode
 // them, for what methods take ("request") or return ("response").
