@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
@@ -16,6 +17,7 @@ import (
 	"github.com/pacedotdev/oto/testdata/torture/defs"
 	"github.com/pacedotdev/oto/testdata/torture/echo"
 	"github.com/pacedotdev/oto/testdata/torture/server"
+	numbers "github.com/pacedotdev/oto/testdata/types/numbers/server"
 )
 
 // tortureMethods are the methods of the torture definition that give back what they
@@ -75,4 +77,30 @@ func FuzzGeneratedJSON(f *testing.F) {
 			t.Errorf("%s of %.200q is answered with %d\n%s\nencoding/json:\n%s", names[i], body, w.Code, w.Body, want)
 		}
 	})
+}
+
+// -0 is left out as 0 is, by omitempty and omitzero, and kept elsewhere.
+func TestNegativeZero(t *testing.T) {
+	services := otohttp.NewServer()
+	numbers.RegisterService(services, echoNumbers{})
+	const body = `{"float32":-0,"float64":-0,"empty":-0,"zero":-0}`
+	var v numbers.Numbers
+	if err := json.Unmarshal([]byte(body), &v); err != nil {
+		t.Fatal(err)
+	}
+	want, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	services.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/oto/Service.Echo", strings.NewReader(body)))
+	if got := w.Body.String(); got != string(want) || !strings.Contains(got, `"float32":-0,"float64":-0`) {
+		t.Errorf("%s is answered with %d\n%s\nencoding/json:\n%s", body, w.Code, got, want)
+	}
+}
+
+type echoNumbers struct{}
+
+func (echoNumbers) Echo(_ context.Context, r numbers.Numbers) (*numbers.Numbers, error) {
+	return &r, nil
 }

@@ -64,8 +64,8 @@ func TestTypesRoundTrip(t *testing.T) {
 		for _, s := range def.Services {
 			service := echoed{Name: s.Name, Client: file.Ident(s.Name)}
 			for _, m := range s.Methods {
-				if file.Checks(*m.Request) {
-					continue // random values don't fit: see TestConstraints
+				if file.Checks(*m.Request) || m.Request.Name == "" {
+					continue // random values don't fit, see TestConstraints; the program can't say the type
 				}
 				service.Methods = append(service.Methods, echoedMethod{m.Name, m.Request.Name})
 			}

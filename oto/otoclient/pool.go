@@ -42,8 +42,8 @@ type slot struct{ *conn }
 
 // send sends a request over a connection of the pool: w, which goes back to the
 // wires, is its head up to the length, and becomes the whole of it if body isn't
-// large. A connection that turns
-// out to be closed is replaced as long as nothing has been written to it.
+// large. A connection that turns out to be closed is replaced as long as nothing has
+// been written to it.
 func (p *pool) send(ctx context.Context, deadline time.Time, addr string, w *buffer, body []byte) (*http.Response, error) {
 	if ctx.Err() != nil {
 		return nil, ended(ctx, nil)

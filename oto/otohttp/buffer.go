@@ -103,6 +103,9 @@ func assemble(piece []byte, r io.Reader, length, limit int64) (string, error) {
 			return "", errTooLong
 		}
 		if text.Cap()-text.Len() < n {
+			if int64(text.Len()+n) > length {
+				length = limit // more came than was claimed
+			}
 			// A new one, since Grow would make it twice as large and then some.
 			larger := new(strings.Builder)
 			larger.Grow(int(max(min(claimedGrowth*int64(text.Cap()), length), int64(text.Len()+n))))

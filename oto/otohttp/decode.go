@@ -77,7 +77,7 @@ func packedWithGzip(header http.Header) (bool, error) {
 
 // readText returns the body of r, unpacked.
 func readText(r *http.Request, limit int64) (string, error) {
-	if r.ContentLength > keepBuffer && len(r.Header["Content-Encoding"]) == 0 {
+	if r.Body != nil && r.ContentLength > keepBuffer && len(r.Header["Content-Encoding"]) == 0 {
 		return readLong(r, limit)
 	}
 	body := getBuffer()
@@ -167,9 +167,8 @@ func tooLong(limit int64) error {
 type limitKey struct{}
 
 // limitBody returns r with a limit for Decode, and for handlers that read the
-// body themselves. It is a copy of r: net/http looks at
-// the body of its own request to decide how much of what is left unread it can do
-// without.
+// body themselves. It is a copy of r: net/http looks at the body of its own request
+// to decide how much of what is left unread it can do without.
 func limitBody(w http.ResponseWriter, r *http.Request, limit int64) *http.Request {
 	r = r.WithContext(context.WithValue(r.Context(), limitKey{}, limit))
 	r.Body = http.MaxBytesReader(w, r.Body, limit)

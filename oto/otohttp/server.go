@@ -90,8 +90,8 @@ func (s *Server) Register(service, method string, h http.HandlerFunc) {
 func (s *Server) register(service, method string, h http.HandlerFunc) {
 	s.registering.Lock()
 	defer s.registering.Unlock()
-	// Generated handlers call the field as it is. The first of them is reached
-	// only through the routes stored below, so it sees this.
+	// fail calls the field as it is. The first handler is reached only through
+	// routes made after this, so it sees it.
 	if s.OnErr == nil {
 		s.OnErr = s.answerAndLog
 	}

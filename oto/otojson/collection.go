@@ -15,7 +15,7 @@ func DecodeList[T any](d *Decoder, p *[]T, item func(*Decoder, *T)) {
 		item(d, &list[len(list)-1])
 		more = d.more(']')
 	}
-	*p = list
+	*p = fit(list)
 }
 
 // Strings reads a list of texts.
@@ -33,7 +33,7 @@ func (d *Decoder) Strings(p *[]string) {
 		d.String(item)
 		more = d.more(']')
 	}
-	*p = list
+	*p = fit(list)
 }
 
 // plainItem reads a text that needs no decoding, and a comma right behind it, which
@@ -92,6 +92,15 @@ func room[T any](d *Decoder, list []T, start int) []T {
 	grown := make([]T, n, n+more)
 	copy(grown, list)
 	return grown
+}
+
+// fit returns list, or a copy if less than half of its room is needed: one of many
+// lists in a text has room for the whole text's end.
+func fit[T any](list []T) []T {
+	if cap(list) < 64 || len(list) >= cap(list)/2 {
+		return list
+	}
+	return append(make([]T, 0, len(list)), list...)
 }
 
 // DecodeArray reads a list into the items of an array. Those beyond it are read

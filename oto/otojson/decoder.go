@@ -286,20 +286,20 @@ func (d *Decoder) Bytes(p *[]byte) {
 
 // Time reads a moment.
 func (d *Decoder) Time(p *time.Time) {
-	if err := p.UnmarshalJSON([]byte(d.Raw())); err != nil {
+	if err := p.UnmarshalJSON([]byte(d.raw())); err != nil {
 		d.fail()
 	}
 }
 
 // Any reads a value of any type by encoding/json into what p points to.
 func (d *Decoder) Any(p any) {
-	if err := json.Unmarshal([]byte(d.Raw()), p); err != nil {
+	if err := json.Unmarshal([]byte(d.raw()), p); err != nil {
 		d.fail()
 	}
 }
 
-// Raw reads a value and returns its text.
-func (d *Decoder) Raw() string {
+// raw reads a value and returns its text.
+func (d *Decoder) raw() string {
 	d.next()
 	start := d.at
 	if d.Skip(); d.failed {

@@ -383,6 +383,23 @@ func TestListRoom(t *testing.T) {
 	}
 }
 
+// Of many lists in one text each begins as if it had the whole text to itself. None
+// keeps that much.
+func TestListsRoom(t *testing.T) {
+	list := "[" + strings.Repeat(`"",`, 79) + `""]`
+	text := "[" + strings.Repeat(list+",", 499) + list + "]"
+	var lists [][]string
+	err := Unmarshal(new(Decoder), text, false, &lists, func(d *Decoder, p *[][]string) { DecodeList(d, p, (*Decoder).Strings) })
+	if err != nil || len(lists) != 500 {
+		t.Fatalf("%d lists, %v", len(lists), err)
+	}
+	for i, list := range lists {
+		if len(list) != 80 || cap(list) > 160 {
+			t.Fatalf("list %d has %d items, room for %d", i, len(list), cap(list))
+		}
+	}
+}
+
 func BenchmarkUnmarshal(b *testing.B) {
 	for name, n := range map[string]int{"small": 2, "k1": 1000, "k100": 100_000} {
 		text := `{"Text":"Sammy Sosa","texts":["Chicken"` + strings.Repeat(`,"Taco number 000123"`, n-1) + `]}`

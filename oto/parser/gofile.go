@@ -70,6 +70,7 @@ func (d *Definition) GoFile(names string, imports ...string) *GoFile {
 	f.nameImports()
 	f.checks = d.checked()
 	f.nameChecks()
+	f.findCollections()
 	f.nameJSON()
 	return f
 }

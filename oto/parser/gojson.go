@@ -15,8 +15,9 @@ import (
 // Code for JSON is generated in functions, one a type that needs more than a line:
 // an object, a list or a map with a name. What it doesn't cover is left to
 // encoding/json, a field at a time: types that make their own JSON, any, maps by
-// numbers, fields that travel inside of text or come from behind an embedded
-// pointer.
+// numbers. An object is left to it as a whole if one of its fields travels inside of
+// text, comes from behind an embedded pointer, or has an omitzero that only
+// encoding/json can tell.
 
 // JSONTypes are the types that have a function of their own to decode or encode
 // them, for what methods take ("request") or return ("response").
@@ -152,15 +153,26 @@ func (f *GoFile) hasJSON(t *TypeRef) bool {
 		if t.Name == "" {
 			return f.collectionHasJSON(t)
 		}
-		if has, known := f.collections[t.Name]; known {
-			return has
-		}
-		f.collections[t.Name] = true // of a list of itself
-		is := f.ownFunc(t)
-		f.collections[t.Name] = is != nil && f.collectionHasJSON(is.Underlying)
 		return f.collections[t.Name]
 	}
 	return false
+}
+
+// findCollections finds out of which lists, arrays and maps with names there is
+// generated code: those that may be in themselves and each other, so at first it is
+// of all, until no more fall out.
+func (f *GoFile) findCollections() {
+	for _, t := range f.def.Types {
+		f.collections[t.Name] = !t.Imported && t.Underlying != nil && (t.Kind == KindList || t.Kind == KindArray || t.Kind == KindMap)
+	}
+	for changed := true; changed; {
+		changed = false
+		for _, t := range f.def.Types {
+			if f.collections[t.Name] && !f.collectionHasJSON(t.Underlying) {
+				f.collections[t.Name], changed = false, true
+			}
+		}
+	}
 }
 
 // collectionHasJSON says so of a list, array or map without a name.
@@ -270,11 +282,9 @@ func (f *GoFile) zero(t *TypeRef, expr string) string {
 	if hasIsZero(t.typ) {
 		return ""
 	}
-	switch under := t.typ.Underlying().(type) {
-	case *types.Basic:
-		if under.Info()&types.IsFloat == 0 { // -0 isn't zero
-			return present(t, expr)
-		}
+	switch t.typ.Underlying().(type) {
+	case *types.Basic: // -0 is zero too
+		return present(t, expr)
 	case *types.Pointer, *types.Slice, *types.Map:
 		return expr + " != nil"
 	}

@@ -22,4 +22,6 @@ type Numbers struct {
 	Float32 float32
 	Float64 float64
 	Long    json.Number
+	Empty   float64 `json:",omitempty"`
+	Zero    float32 `json:",omitzero"`
 }

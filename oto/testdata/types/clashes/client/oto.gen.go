@@ -8,6 +8,8 @@ import (
 
 	"github.com/pacedotdev/oto/otoclient"
 	"github.com/pacedotdev/oto/otojson"
+	more2 "github.com/pacedotdev/oto/testdata/types/clashes/ext/more"
+	request2 "github.com/pacedotdev/oto/testdata/types/clashes/request"
 )
 
 // Client has the name of what sends the calls.
@@ -24,6 +26,78 @@ func (s *ClashesClient) Echo(ctx context.Context, request ClashesError) (*Clashe
 	return otoclient.Call(ctx, s.client, "Client", "Echo", &request, encodeClashesError, decodeClashesError)
 }
 
+func (s *ClashesClient) Lists(ctx context.Context, request Lists) (*Lists, error) {
+	return otoclient.Call(ctx, s.client, "Client", "Lists", &request, encodeLists, decodeLists)
+}
+
+// Variables has types and packages with the names of variables where functions for
+// the JSON of something without a name are passed on.
+type Variables struct {
+	client *Client
+}
+
+// NewVariables returns a Variables that is called through client.
+func NewVariables(client *Client) *Variables {
+	return &Variables{client: client}
+}
+
+func (s *Variables) Maps(ctx context.Context, request []*service) (*map[string]*ClashesS, error) {
+	return otoclient.Call(ctx, s.client, "Variables", "Maps", &request, func(e *otojson.Encoder, v *[]*service) {
+		if e.List((*v) != nil) {
+			for i := range *v {
+				e.Item()
+				if e.Pointer((*v)[i] != nil) {
+					otojson.EncodeInt(e, *(*v)[i])
+					e.EndPointer()
+				}
+			}
+			e.EndList()
+		}
+	}, func(d *otojson.Decoder, v *map[string]*ClashesS) {
+		otojson.DecodeMap(d, v, func(d *otojson.Decoder, v **ClashesS) {
+			otojson.DecodePointer(d, v, otojson.DecodeInt[ClashesS])
+		})
+	})
+}
+
+func (s *Variables) Packages(ctx context.Context, request []*request2.Unit) (*[]*request2.Unit, error) {
+	return otoclient.Call(ctx, s.client, "Variables", "Packages", &request, func(e *otojson.Encoder, v *[]*request2.Unit) {
+		if e.List((*v) != nil) {
+			for i := range *v {
+				e.Item()
+				if e.Pointer((*v)[i] != nil) {
+					otojson.EncodeInt(e, *(*v)[i])
+					e.EndPointer()
+				}
+			}
+			e.EndList()
+		}
+	}, func(d *otojson.Decoder, v *[]*request2.Unit) {
+		otojson.DecodeList(d, v, func(d *otojson.Decoder, v **request2.Unit) {
+			otojson.DecodePointer(d, v, otojson.DecodeInt[request2.Unit])
+		})
+	})
+}
+
+func (s *Variables) Pointers(ctx context.Context, request []*server) (*[]*ClashesCtx, error) {
+	return otoclient.Call(ctx, s.client, "Variables", "Pointers", &request, func(e *otojson.Encoder, v *[]*server) {
+		if e.List((*v) != nil) {
+			for i := range *v {
+				e.Item()
+				if e.Pointer((*v)[i] != nil) {
+					otojson.EncodeInt(e, *(*v)[i])
+					e.EndPointer()
+				}
+			}
+			e.EndList()
+		}
+	}, func(d *otojson.Decoder, v *[]*ClashesCtx) {
+		otojson.DecodeList(d, v, func(d *otojson.Decoder, v **ClashesCtx) {
+			otojson.DecodePointer(d, v, otojson.DecodeInt[ClashesCtx])
+		})
+	})
+}
+
 // Error has the name of a client's errors.
 type ClashesError struct {
 	Type    string      `json:"type"`
@@ -35,6 +109,15 @@ type ClashesError struct {
 	Next    *ClashesNew `json:"next"`
 	Client  NewClient   `json:"client"`
 	Any     json        `json:"any"`
+}
+
+// Lists has those with the names of variables where a field is decoded or encoded.
+type Lists struct {
+	Units []*more2.Unit     `json:"units"`
+	D     []*ClashesD       `json:"d"`
+	I     []*i              `json:"i"`
+	Key   map[string]*key   `json:"key"`
+	Value map[string]*value `json:"value"`
 }
 
 // New, NewClient and RegisterClient are functions of the templates; json and those
@@ -61,11 +144,19 @@ type ClashesContext struct {
 	C ClashesOtoclient `json:"c"`
 }
 
+type ClashesCtx int
+
+type ClashesD int
+
+type i int
+
 // New, NewClient and RegisterClient are functions of the templates; json and those
 // below it are what they import.
 type json struct {
 	B string `json:"b"`
 }
+
+type key int
 
 // New, NewClient and RegisterClient are functions of the templates; json and those
 // below it are what they import.
@@ -78,6 +169,14 @@ type ClashesOtoclient struct {
 type otohttp struct {
 	E string `json:"e"`
 }
+
+type ClashesS int
+
+type server int
+
+type service int
+
+type value int
 
 // Client sends the calls.
 type Client = otoclient.Client
@@ -112,6 +211,69 @@ func encodeClashesError(e *otojson.Encoder, r *ClashesError) {
 	encodeNewClient(e, &r.Client)
 	e.Key(`"any":`)
 	encodeJson(e, &r.Any)
+	e.EndObject()
+}
+
+// encodeLists writes r as JSON.
+func encodeLists(e *otojson.Encoder, r *Lists) {
+	e.Object()
+	e.Key(`"units":`)
+	if e.List(r.Units != nil) {
+		for i := range r.Units {
+			e.Item()
+			if e.Pointer(r.Units[i] != nil) {
+				otojson.EncodeInt(e, *r.Units[i])
+				e.EndPointer()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"d":`)
+	if e.List(r.D != nil) {
+		for i := range r.D {
+			e.Item()
+			if e.Pointer(r.D[i] != nil) {
+				otojson.EncodeInt(e, *r.D[i])
+				e.EndPointer()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"i":`)
+	if e.List(r.I != nil) {
+		for i := range r.I {
+			e.Item()
+			if e.Pointer(r.I[i] != nil) {
+				otojson.EncodeInt(e, *r.I[i])
+				e.EndPointer()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"key":`)
+	if e.Map(r.Key != nil) {
+		for _, key := range otojson.Keys(r.Key) {
+			value := r.Key[key]
+			e.MapKey(string(key))
+			if e.Pointer(value != nil) {
+				otojson.EncodeInt(e, *value)
+				e.EndPointer()
+			}
+		}
+		e.EndMap()
+	}
+	e.Key(`"value":`)
+	if e.Map(r.Value != nil) {
+		for _, key := range otojson.Keys(r.Value) {
+			value := r.Value[key]
+			e.MapKey(string(key))
+			if e.Pointer(value != nil) {
+				otojson.EncodeInt(e, *value)
+				e.EndPointer()
+			}
+		}
+		e.EndMap()
+	}
 	e.EndObject()
 }
 
@@ -195,6 +357,38 @@ func decodeClashesError(d *otojson.Decoder, r *ClashesError) {
 			decodeNewClient(d, &r.Client)
 		case "any":
 			decodeJson(d, &r.Any)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var listsKeys = []string{"units", "d", "i", "key", "value"}
+
+// decodeLists reads r from JSON.
+func decodeLists(d *otojson.Decoder, r *Lists) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(listsKeys) {
+		case "units":
+			otojson.DecodeList(d, &r.Units, func(d *otojson.Decoder, v **more2.Unit) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[more2.Unit])
+			})
+		case "d":
+			otojson.DecodeList(d, &r.D, func(d *otojson.Decoder, v **ClashesD) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[ClashesD])
+			})
+		case "i":
+			otojson.DecodeList(d, &r.I, func(d *otojson.Decoder, v **i) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[i])
+			})
+		case "key":
+			otojson.DecodeMap(d, &r.Key, func(d *otojson.Decoder, v **key) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[key])
+			})
+		case "value":
+			otojson.DecodeMap(d, &r.Value, func(d *otojson.Decoder, v **value) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[value])
+			})
 		default:
 			d.Skip()
 		}

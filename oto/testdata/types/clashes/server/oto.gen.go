@@ -9,17 +9,86 @@ import (
 
 	"github.com/pacedotdev/oto/otohttp"
 	"github.com/pacedotdev/oto/otojson"
+	more2 "github.com/pacedotdev/oto/testdata/types/clashes/ext/more"
+	"github.com/pacedotdev/oto/testdata/types/clashes/request"
 )
 
 // Client has the name of what sends the calls.
 type Client interface {
 	Echo(ctx context.Context, request Error) (*Error, error)
+	Lists(ctx context.Context, request Lists) (*Lists, error)
 }
 
 // RegisterClient has server answer the calls of Client with service.
 func RegisterClient(server *otohttp.Server, service Client) {
 	otohttp.HandleJSON(server, "Client", "Echo", decodeError, encodeError,
 		service.Echo)
+	otohttp.HandleJSON(server, "Client", "Lists", decodeLists, encodeLists,
+		service.Lists)
+}
+
+// Variables has types and packages with the names of variables where functions for
+// the JSON of something without a name are passed on.
+type Variables interface {
+	Maps(ctx context.Context, request []*ClashesService) (*map[string]*s, error)
+	Packages(ctx context.Context, request []*request.Unit) (*[]*request.Unit, error)
+	Pointers(ctx context.Context, request []*ClashesServer) (*[]*ctx, error)
+}
+
+// RegisterVariables has server answer the calls of Variables with service.
+func RegisterVariables(server *otohttp.Server, service Variables) {
+	otohttp.HandleJSON(server, "Variables", "Maps", func(d *otojson.Decoder, v *[]*ClashesService) {
+		otojson.DecodeList(d, v, func(d *otojson.Decoder, v **ClashesService) {
+			otojson.DecodePointer(d, v, otojson.DecodeInt[ClashesService])
+		})
+	}, func(e *otojson.Encoder, v *map[string]*s) {
+		if e.Map((*v) != nil) {
+			for _, key := range otojson.Keys(*v) {
+				value := (*v)[key]
+				e.MapKey(string(key))
+				if e.Pointer(value != nil) {
+					otojson.EncodeInt(e, *value)
+					e.EndPointer()
+				}
+			}
+			e.EndMap()
+		}
+	},
+		service.Maps)
+	otohttp.HandleJSON(server, "Variables", "Packages", func(d *otojson.Decoder, v *[]*request.Unit) {
+		otojson.DecodeList(d, v, func(d *otojson.Decoder, v **request.Unit) {
+			otojson.DecodePointer(d, v, otojson.DecodeInt[request.Unit])
+		})
+	}, func(e *otojson.Encoder, v *[]*request.Unit) {
+		if e.List((*v) != nil) {
+			for i := range *v {
+				e.Item()
+				if e.Pointer((*v)[i] != nil) {
+					otojson.EncodeInt(e, *(*v)[i])
+					e.EndPointer()
+				}
+			}
+			e.EndList()
+		}
+	},
+		service.Packages)
+	otohttp.HandleJSON(server, "Variables", "Pointers", func(d *otojson.Decoder, v *[]*ClashesServer) {
+		otojson.DecodeList(d, v, func(d *otojson.Decoder, v **ClashesServer) {
+			otojson.DecodePointer(d, v, otojson.DecodeInt[ClashesServer])
+		})
+	}, func(e *otojson.Encoder, v *[]*ctx) {
+		if e.List((*v) != nil) {
+			for i := range *v {
+				e.Item()
+				if e.Pointer((*v)[i] != nil) {
+					otojson.EncodeInt(e, *(*v)[i])
+					e.EndPointer()
+				}
+			}
+			e.EndList()
+		}
+	},
+		service.Pointers)
 }
 
 // Error has the name of a client's errors.
@@ -33,6 +102,17 @@ type Error struct {
 	Next    *New      `json:"next"`
 	Client  NewClient `json:"client"`
 	Any     json      `json:"any"`
+	// Error is string explaining what went wrong. Empty if everything was fine.
+	Error string `json:"error,omitempty"`
+}
+
+// Lists has those with the names of variables where a field is decoded or encoded.
+type Lists struct {
+	Units []*more2.Unit     `json:"units"`
+	D     []*ClashesD       `json:"d"`
+	I     []*i              `json:"i"`
+	Key   map[string]*key   `json:"key"`
+	Value map[string]*value `json:"value"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
 }
@@ -61,11 +141,19 @@ type ClashesContext struct {
 	C otoclient `json:"c"`
 }
 
+type ctx int
+
+type ClashesD int
+
+type i int
+
 // New, NewClient and RegisterClient are functions of the templates; json and those
 // below it are what they import.
 type json struct {
 	B string `json:"b"`
 }
+
+type key int
 
 // New, NewClient and RegisterClient are functions of the templates; json and those
 // below it are what they import.
@@ -78,6 +166,14 @@ type otoclient struct {
 type ClashesOtohttp struct {
 	E string `json:"e"`
 }
+
+type s int
+
+type ClashesServer int
+
+type ClashesService int
+
+type value int
 
 var errorKeys = []string{"type", "func", "range", "class", "default", "none", "next", "client", "any", "error"}
 
@@ -103,6 +199,40 @@ func decodeError(d *otojson.Decoder, r *Error) {
 			decodeNewClient(d, &r.Client)
 		case "any":
 			decodeJson(d, &r.Any)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var listsKeys = []string{"units", "d", "i", "key", "value", "error"}
+
+// decodeLists reads r from JSON.
+func decodeLists(d *otojson.Decoder, r *Lists) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(listsKeys) {
+		case "units":
+			otojson.DecodeList(d, &r.Units, func(d *otojson.Decoder, v **more2.Unit) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[more2.Unit])
+			})
+		case "d":
+			otojson.DecodeList(d, &r.D, func(d *otojson.Decoder, v **ClashesD) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[ClashesD])
+			})
+		case "i":
+			otojson.DecodeList(d, &r.I, func(d *otojson.Decoder, v **i) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[i])
+			})
+		case "key":
+			otojson.DecodeMap(d, &r.Key, func(d *otojson.Decoder, v **key) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[key])
+			})
+		case "value":
+			otojson.DecodeMap(d, &r.Value, func(d *otojson.Decoder, v **value) {
+				otojson.DecodePointer(d, v, otojson.DecodeInt[value])
+			})
 		case "error":
 			d.String(&r.Error)
 		default:
@@ -233,6 +363,73 @@ func encodeError(e *otojson.Encoder, r *Error) {
 	encodeNewClient(e, &r.Client)
 	e.Key(`"any":`)
 	encodeJson(e, &r.Any)
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+// encodeLists writes r as JSON.
+func encodeLists(e *otojson.Encoder, r *Lists) {
+	e.Object()
+	e.Key(`"units":`)
+	if e.List(r.Units != nil) {
+		for i := range r.Units {
+			e.Item()
+			if e.Pointer(r.Units[i] != nil) {
+				otojson.EncodeInt(e, *r.Units[i])
+				e.EndPointer()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"d":`)
+	if e.List(r.D != nil) {
+		for i := range r.D {
+			e.Item()
+			if e.Pointer(r.D[i] != nil) {
+				otojson.EncodeInt(e, *r.D[i])
+				e.EndPointer()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"i":`)
+	if e.List(r.I != nil) {
+		for i := range r.I {
+			e.Item()
+			if e.Pointer(r.I[i] != nil) {
+				otojson.EncodeInt(e, *r.I[i])
+				e.EndPointer()
+			}
+		}
+		e.EndList()
+	}
+	e.Key(`"key":`)
+	if e.Map(r.Key != nil) {
+		for _, key := range otojson.Keys(r.Key) {
+			value := r.Key[key]
+			e.MapKey(string(key))
+			if e.Pointer(value != nil) {
+				otojson.EncodeInt(e, *value)
+				e.EndPointer()
+			}
+		}
+		e.EndMap()
+	}
+	e.Key(`"value":`)
+	if e.Map(r.Value != nil) {
+		for _, key := range otojson.Keys(r.Value) {
+			value := r.Value[key]
+			e.MapKey(string(key))
+			if e.Pointer(value != nil) {
+				otojson.EncodeInt(e, *value)
+				e.EndPointer()
+			}
+		}
+		e.EndMap()
+	}
 	if r.Error != "" {
 		e.Key(`"error":`)
 		e.String(r.Error)

@@ -39,11 +39,13 @@ type Numbers struct {
 	Float32 float32     `json:"float32"`
 	Float64 float64     `json:"float64"`
 	Long    json.Number `json:"long"`
+	Empty   float64     `json:"empty,omitempty"`
+	Zero    float32     `json:"zero,omitzero"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
 }
 
-var numbersKeys = []string{"bool", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32", "uint64", "byte", "rune", "float32", "float64", "long", "error"}
+var numbersKeys = []string{"bool", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32", "uint64", "byte", "rune", "float32", "float64", "long", "empty", "zero", "error"}
 
 // decodeNumbers reads r from JSON.
 func decodeNumbers(d *otojson.Decoder, r *Numbers) {
@@ -81,6 +83,10 @@ func decodeNumbers(d *otojson.Decoder, r *Numbers) {
 			d.Float64(&r.Float64)
 		case "long":
 			d.Any(&r.Long)
+		case "empty":
+			d.Float64(&r.Empty)
+		case "zero":
+			d.Float32(&r.Zero)
 		case "error":
 			d.String(&r.Error)
 		default:
@@ -124,6 +130,14 @@ func encodeNumbers(e *otojson.Encoder, r *Numbers) {
 	e.Float64(r.Float64)
 	e.Key(`"long":`)
 	e.Any(&r.Long)
+	if r.Empty != 0 {
+		e.Key(`"empty":`)
+		e.Float64(r.Empty)
+	}
+	if r.Zero != 0 {
+		e.Key(`"zero":`)
+		e.Float32(r.Zero)
+	}
 	if r.Error != "" {
 		e.Key(`"error":`)
 		e.String(r.Error)

@@ -23,6 +23,10 @@ func (s *Service) Mutual(ctx context.Context, request Chicken) (*Chicken, error)
 	return otoclient.Call(ctx, s.client, "Service", "Mutual", &request, encodeChicken, decodeChicken)
 }
 
+func (s *Service) Shelves(ctx context.Context, request Shelves) (*Shelves, error) {
+	return otoclient.Call(ctx, s.client, "Service", "Shelves", &request, encodeShelves, decodeShelves)
+}
+
 func (s *Service) Tree(ctx context.Context, request Node) (*Node, error) {
 	return otoclient.Call(ctx, s.client, "Service", "Tree", &request, encodeNode, decodeNode)
 }
@@ -35,11 +39,27 @@ type Egg struct {
 	Mother *Chicken `json:"mother"`
 }
 
+type Houses []Rooms
+
 type Node struct {
 	Left     *Node           `json:"left"`
 	Right    *Node           `json:"right"`
 	Children []Node          `json:"children"`
 	ByName   map[string]Node `json:"byName"`
+}
+
+type Rooms map[string]Shelf
+
+type Shelf struct {
+	Houses Houses `json:"houses"`
+	Any    any    `json:"any"`
+}
+
+// Shelves are lists, maps and objects in each other, of which the maps can't be
+// decoded by generated code, since there is any in what they hold.
+type Shelves struct {
+	Rooms Rooms `json:"rooms"`
+	Shelf Shelf `json:"shelf"`
 }
 
 // Client sends the calls.
@@ -109,6 +129,26 @@ func encodeNode(e *otojson.Encoder, r *Node) {
 	e.EndObject()
 }
 
+// encodeShelf writes r as JSON.
+func encodeShelf(e *otojson.Encoder, r *Shelf) {
+	e.Object()
+	e.Key(`"houses":`)
+	e.Any(&r.Houses)
+	e.Key(`"any":`)
+	e.Any(&r.Any)
+	e.EndObject()
+}
+
+// encodeShelves writes r as JSON.
+func encodeShelves(e *otojson.Encoder, r *Shelves) {
+	e.Object()
+	e.Key(`"rooms":`)
+	e.Any(&r.Rooms)
+	e.Key(`"shelf":`)
+	encodeShelf(e, &r.Shelf)
+	e.EndObject()
+}
+
 var chickenKeys = []string{"eggs"}
 
 // decodeChicken reads r from JSON.
@@ -151,6 +191,38 @@ func decodeNode(d *otojson.Decoder, r *Node) {
 			otojson.DecodeList(d, &r.Children, decodeNode)
 		case "byName":
 			otojson.DecodeMap(d, &r.ByName, decodeNode)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var shelfKeys = []string{"houses", "any"}
+
+// decodeShelf reads r from JSON.
+func decodeShelf(d *otojson.Decoder, r *Shelf) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(shelfKeys) {
+		case "houses":
+			d.Any(&r.Houses)
+		case "any":
+			d.Any(&r.Any)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var shelvesKeys = []string{"rooms", "shelf"}
+
+// decodeShelves reads r from JSON.
+func decodeShelves(d *otojson.Decoder, r *Shelves) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(shelvesKeys) {
+		case "rooms":
+			d.Any(&r.Rooms)
+		case "shelf":
+			decodeShelf(d, &r.Shelf)
 		default:
 			d.Skip()
 		}

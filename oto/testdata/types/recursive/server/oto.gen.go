@@ -13,6 +13,7 @@ import (
 
 type Service interface {
 	Mutual(ctx context.Context, request Chicken) (*Chicken, error)
+	Shelves(ctx context.Context, request Shelves) (*Shelves, error)
 	Tree(ctx context.Context, request Node) (*Node, error)
 }
 
@@ -20,6 +21,8 @@ type Service interface {
 func RegisterService(server *otohttp.Server, service Service) {
 	otohttp.HandleJSON(server, "Service", "Mutual", decodeChicken, encodeChicken,
 		service.Mutual)
+	otohttp.HandleJSON(server, "Service", "Shelves", decodeShelves, encodeShelves,
+		service.Shelves)
 	otohttp.HandleJSON(server, "Service", "Tree", decodeNode, encodeNode,
 		service.Tree)
 }
@@ -34,11 +37,29 @@ type Egg struct {
 	Mother *Chicken `json:"mother"`
 }
 
+type Houses []Rooms
+
 type Node struct {
 	Left     *Node           `json:"left"`
 	Right    *Node           `json:"right"`
 	Children []Node          `json:"children"`
 	ByName   map[string]Node `json:"byName"`
+	// Error is string explaining what went wrong. Empty if everything was fine.
+	Error string `json:"error,omitempty"`
+}
+
+type Rooms map[string]Shelf
+
+type Shelf struct {
+	Houses Houses `json:"houses"`
+	Any    any    `json:"any"`
+}
+
+// Shelves are lists, maps and objects in each other, of which the maps can't be
+// decoded by generated code, since there is any in what they hold.
+type Shelves struct {
+	Rooms Rooms `json:"rooms"`
+	Shelf Shelf `json:"shelf"`
 	// Error is string explaining what went wrong. Empty if everything was fine.
 	Error string `json:"error,omitempty"`
 }
@@ -87,6 +108,40 @@ func decodeNode(d *otojson.Decoder, r *Node) {
 			otojson.DecodeList(d, &r.Children, decodeNode)
 		case "byName":
 			otojson.DecodeMap(d, &r.ByName, decodeNode)
+		case "error":
+			d.String(&r.Error)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var shelfKeys = []string{"houses", "any"}
+
+// decodeShelf reads r from JSON.
+func decodeShelf(d *otojson.Decoder, r *Shelf) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(shelfKeys) {
+		case "houses":
+			d.Any(&r.Houses)
+		case "any":
+			d.Any(&r.Any)
+		default:
+			d.Skip()
+		}
+	}
+}
+
+var shelvesKeys = []string{"rooms", "shelf", "error"}
+
+// decodeShelves reads r from JSON.
+func decodeShelves(d *otojson.Decoder, r *Shelves) {
+	for more := d.Object(); more; more = d.MoreMembers() {
+		switch d.Key(shelvesKeys) {
+		case "rooms":
+			d.Any(&r.Rooms)
+		case "shelf":
+			decodeShelf(d, &r.Shelf)
 		case "error":
 			d.String(&r.Error)
 		default:
@@ -154,6 +209,30 @@ func encodeNode(e *otojson.Encoder, r *Node) {
 		}
 		e.EndMap()
 	}
+	if r.Error != "" {
+		e.Key(`"error":`)
+		e.String(r.Error)
+	}
+	e.EndObject()
+}
+
+// encodeShelf writes r as JSON.
+func encodeShelf(e *otojson.Encoder, r *Shelf) {
+	e.Object()
+	e.Key(`"houses":`)
+	e.Any(&r.Houses)
+	e.Key(`"any":`)
+	e.Any(&r.Any)
+	e.EndObject()
+}
+
+// encodeShelves writes r as JSON.
+func encodeShelves(e *otojson.Encoder, r *Shelves) {
+	e.Object()
+	e.Key(`"rooms":`)
+	e.Any(&r.Rooms)
+	e.Key(`"shelf":`)
+	encodeShelf(e, &r.Shelf)
 	if r.Error != "" {
 		e.Key(`"error":`)
 		e.String(r.Error)
