@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // maxDepth is how many objects and lists may be inside of each other, as in
@@ -141,11 +142,17 @@ func (d *Decoder) Key(names []string) string {
 		}
 	}
 	for _, name := range names {
-		if strings.EqualFold(name, key) {
+		if mayFold(name, key) && strings.EqualFold(name, key) {
 			return name
 		}
 	}
 	return ""
+}
+
+// mayFold reports whether a and b may differ only in case, by a look at their first
+// bytes: in ASCII one bit makes the case. Most names differ there already.
+func mayFold(a, b string) bool {
+	return a != "" && b != "" && (a[0]|0x20 == b[0]|0x20 || a[0] >= utf8.RuneSelf || b[0] >= utf8.RuneSelf)
 }
 
 // String reads a text.

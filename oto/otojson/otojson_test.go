@@ -189,6 +189,7 @@ var (
 		`{"TEXT":"upper","FlAg":true,"text":"again","K\u003c\u0026\u003e":"x","K<&>":"kelvin","ſ":1}`,
 		"{\"Text\":\"\xff\xfe invalid \xed\xa0\x80\",\"te\xffxt\":1}",
 		`{"maps":{"":"x","\u0061":"y"},"Text":"é ü 漢字 \u2028"}`,
+		`{"Kelvin":1,"Maps":{},"MAP":{},"ſexts":[],"":1,"[ext":1,"K<&>":"the kelvin sign","K":"x"}`,
 		`{"array":[1],"array":[5,6],"pointer":{"Text":"a"},"pointer":{"int":2}}`,
 		"{\"Text\":\"\x7f  long enough for more than one word of eight bytes\"}",
 		`{"unknown":` + strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999) + `}`,
