@@ -291,22 +291,23 @@ func TestCallsTakeTurnsInOrder(t *testing.T) {
 	t.Parallel()
 	h, tr := hold(t), newTransport(t)
 	var wg sync.WaitGroup
-	call := func(body string) {
+	call := func(ctx context.Context, body string) {
 		wg.Go(func() {
-			if _, got, err := post(t.Context(), tr, h.target, []byte(body)); err != nil || got != body {
+			if _, got, err := post(ctx, tr, h.target, []byte(body)); err != nil || got != body {
 				t.Errorf("call %s: %q, %v", body, got, err)
 			}
 		})
 	}
 	for range maxConns {
-		call("first")
+		call(t.Context(), "first")
 	}
 	for range maxConns {
 		<-h.arrived
 	}
 	for i := range 10 {
-		call(strconv.Itoa(i))
-		wantWaiting(t, tr, i+1)
+		ctx, waits := tellingContext(t.Context())
+		call(ctx, strconv.Itoa(i))
+		<-waits
 	}
 	for i := range 10 {
 		h.release <- struct{}{}
@@ -319,24 +320,22 @@ func TestCallsTakeTurnsInOrder(t *testing.T) {
 	wantEmpty(t, tr.conns)
 }
 
-// wantWaiting waits until so many calls wait for a connection.
-func wantWaiting(t *testing.T, tr *transport, n int) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); waiting(tr) != n; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d calls wait, want %d", waiting(tr), n)
-		}
-	}
+// tellingContext returns a context that tells when it is first waited for, which the
+// pool does of a call that finds no connection once it stands in the line.
+func tellingContext(ctx context.Context) (context.Context, <-chan struct{}) {
+	c := &telling{Context: ctx, waits: make(chan struct{})}
+	return c, c.waits
 }
 
-// waiting counts the calls that wait for a connection.
-func waiting(tr *transport) (n int) {
-	tr.conns.mu.Lock()
-	defer tr.conns.mu.Unlock()
-	for _, h := range tr.conns.hosts {
-		n += len(h.waiting)
-	}
-	return n
+type telling struct {
+	context.Context
+	once  sync.Once
+	waits chan struct{}
+}
+
+func (c *telling) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.waits) })
+	return c.Context.Done()
 }
 
 var errTired = errors.New("tired of waiting")
@@ -378,14 +377,6 @@ var stages = map[string]func(t *testing.T, reached chan<- struct{}) (*transport,
 		}
 		t.Cleanup(wg.Wait)
 		t.Cleanup(func() { close(h.release) })
-		go func() {
-			for ; waiting(tr) == 0; time.Sleep(time.Millisecond) {
-				if t.Context().Err() != nil {
-					return // it has ended before
-				}
-			}
-			close(reached)
-		}()
 		return tr, h.target, []byte("{}")
 	},
 	"dialling": func(t *testing.T, reached chan<- struct{}) (*transport, *target, []byte) {
@@ -459,6 +450,9 @@ func TestContextEndsTheCall(t *testing.T) {
 					}()
 				} else {
 					go stop(reached)
+				}
+				if stage == "waiting for a connection" {
+					ctx = &telling{Context: ctx, waits: reached} // the stage itself can't tell
 				}
 				_, _, err := post(ctx, tr, to, body)
 				for _, want := range by.want {
