@@ -675,12 +675,7 @@ func TestCloudrunUnprivileged(t *testing.T) {
 	if err := os.WriteFile(own, text, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	tests := "Callers|Trace|BindingTakenAway|FromZero|FailedStart|Metadata|KilledTest"
-	if !raceEnabled {
-		// Who runs it makes a difference to how a container starts, which those above
-		// are enough to race; what these two repeat is long.
-		tests += "|UnderLoad|NothingIsLeft"
-	}
+	const tests = "Callers|Trace|BindingTakenAway|FromZero|FailedStart|Metadata|UnderLoad|NothingIsLeft|KilledTest"
 	cmd := exec.CommandContext(t.Context(), own, "-test.v", "-test.run", "^TestCloudrun("+tests+")$")
 	cmd.Dir = os.TempDir()
 	cmd.Env = []string{staticEnv + "=" + dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
