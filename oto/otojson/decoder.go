@@ -129,7 +129,18 @@ func (d *Decoder) MoreMembers() bool { return d.more('}') }
 
 // Key reads the key of a member. Of the names it returns the one that the key
 // means: the same, else the first that differs only in case; "" if there is none.
+// Names have nothing in them that JSON escapes.
 func (d *Decoder) Key(names []string) string {
+	// Most keys are one of the names, with the colon right behind.
+	if start := d.at + 1; start <= len(d.text) && d.text[start-1] == '"' {
+		for _, name := range names {
+			rest := d.text[start:]
+			if n := len(name); len(rest) > n+1 && rest[n] == '"' && rest[n+1] == ':' && rest[:n] == name {
+				d.at = start + n + 2
+				return name
+			}
+		}
+	}
 	key, ok := d.string()
 	if !ok || d.next() != ':' {
 		d.fail()
