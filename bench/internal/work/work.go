@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -96,7 +97,7 @@ func prose(n int) string {
 
 // Status is the sentence that answers a request.
 func Status(name string, tacos int) string {
-	return fmt.Sprintf("%s has consumed %d tacos", name, tacos)
+	return name + " has consumed " + strconv.Itoa(tacos) + " tacos"
 }
 
 // Want is the sentence that answers a request of the size.
