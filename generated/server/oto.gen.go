@@ -23,10 +23,10 @@ type TacoService interface {
 
 // RegisterTacoService has server answer the calls of TacoService with service.
 func RegisterTacoService(server *otohttp.Server, service TacoService) {
-	otohttp.HandleJSON(server, "TacoService", "EatTaco", decodeEatTacoRequest, encodeEatTacoResponse,
-		otohttp.Checked("EatTacoRequest", checkEatTacoRequest, service.EatTaco))
-	otohttp.HandleJSON(server, "TacoService", "ListEaters", decodeListEatersRequest, encodeListEatersResponse,
-		otohttp.Checked("ListEatersRequest", checkListEatersRequest, service.ListEaters))
+	otohttp.HandleJSON(server, "TacoService", "EatTaco", decodeEatTacoRequest,
+		otohttp.Check("EatTacoRequest", checkEatTacoRequest), encodeEatTacoResponse, service.EatTaco)
+	otohttp.HandleJSON(server, "TacoService", "ListEaters", decodeListEatersRequest,
+		otohttp.Check("ListEatersRequest", checkListEatersRequest), encodeListEatersResponse, service.ListEaters)
 }
 
 // EatTacoRequest says who has eaten what.

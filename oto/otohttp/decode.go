@@ -75,29 +75,27 @@ func packedWithGzip(header http.Header) (bool, error) {
 	return packed, nil
 }
 
-// readText returns the body of r, unpacked.
-func readText(r *http.Request, limit int64) (string, error) {
+// readText returns the body of r, unpacked. It works in the empty buffer b, and
+// leaves it empty.
+func readText(b *buffer, r *http.Request, limit int64) (string, error) {
 	if r.Body != nil && r.ContentLength > keepBuffer && len(r.Header["Content-Encoding"]) == 0 {
-		return readLong(r, limit)
+		return readLong(b, r, limit)
 	}
-	body := getBuffer()
-	err := readBody(body, r, limit)
-	text := string(body.data)
-	putBuffer(body)
+	err := readBody(b, r, limit)
+	text := string(b.data)
+	b.empty()
 	return text, err
 }
 
 // readLong returns a long body, which is read into what becomes the text: to read it
 // into a buffer that is too large for the pool and then copy all of it would take
 // twice the memory.
-func readLong(r *http.Request, limit int64) (string, error) {
+func readLong(b *buffer, r *http.Request, limit int64) (string, error) {
 	if r.ContentLength > limit {
 		return "", tooLong(limit)
 	}
-	piece := getBuffer()
-	piece.grow(keepBuffer)
-	text, err := assemble(piece.data[:keepBuffer], r.Body, r.ContentLength, limit)
-	putBuffer(piece)
+	b.grow(keepBuffer)
+	text, err := assemble(b.data[:keepBuffer], r.Body, r.ContentLength, limit)
 	if err != nil {
 		return "", readError(r.Context(), err, limit)
 	}

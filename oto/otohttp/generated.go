@@ -3,16 +3,40 @@ package otohttp
 import (
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/pacedotdev/oto/otojson"
 )
 
-// generatedCall is the memory of a call of a generated handler, in one piece.
+// generatedCall is the memory of a call of a generated handler, in one piece that
+// the next call uses again.
 type generatedCall[Request, Response any] struct {
 	answer
+	body    buffer // what is read, and then what is written
 	request Request
 	decoder otojson.Decoder
 	encoder otojson.Encoder
+}
+
+// generatedCalls is a method's pool of them.
+type generatedCalls[Request, Response any] struct{ sync.Pool }
+
+func (p *generatedCalls[Request, Response]) get(w http.ResponseWriter) *generatedCall[Request, Response] {
+	c, _ := p.Get().(*generatedCall[Request, Response])
+	if c == nil {
+		c = new(generatedCall[Request, Response])
+	}
+	c.ResponseWriter = w
+	return c
+}
+
+// put gives back a call that has been answered. One that failed is left to the
+// garbage collector: OnErr, which is the program's, has seen its answer.
+func (p *generatedCalls[Request, Response]) put(c *generatedCall[Request, Response]) {
+	var none Request
+	c.answer, c.request, c.decoder, c.encoder = answer{}, none, otojson.Decoder{}, otojson.Encoder{}
+	c.body.empty()
+	p.Put(c)
 }
 
 // read is Decode of the request, by generated code if there is some.
@@ -23,7 +47,7 @@ func (c *generatedCall[Request, _]) read(s *Server, r *http.Request, decode func
 	if err := checkContentType(r.Header); err != nil {
 		return err
 	}
-	text, err := readText(r, s.bodyLimit())
+	text, err := readText(&c.body, r, s.bodyLimit())
 	if err != nil {
 		return err
 	}
@@ -38,13 +62,9 @@ func (c *generatedCall[_, Response]) write(r *http.Request, response *Response, 
 	if encode == nil {
 		return Encode(&c.answer, r, http.StatusOK, response)
 	}
-	body := getBuffer()
 	var err error
-	if body.data, err = otojson.Append(&c.encoder, body.data, response, encode); err != nil {
-		err = Errorf(Internal, "encode response").WithCause(err)
-	} else {
-		err = send(&c.answer, r, http.StatusOK, body)
+	if c.body.data, err = otojson.Append(&c.encoder, c.body.data, response, encode); err != nil {
+		return Errorf(Internal, "encode response").WithCause(err)
 	}
-	putBuffer(body)
-	return err
+	return send(&c.answer, r, http.StatusOK, &c.body)
 }

@@ -3,11 +3,14 @@ package otohttp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pacedotdev/oto/otohttp"
@@ -44,7 +47,7 @@ func encodeEatTacoRequest(e *otojson.Encoder, r *eatTacoRequest) {
 func generatedServer(call func(context.Context, eatTacoRequest) (*eatTacoRequest, error)) *otohttp.Server {
 	server := otohttp.NewServer()
 	server.Logger = slog.New(slog.DiscardHandler)
-	otohttp.HandleJSON(server, "TacoService", "Echo", decodeEatTacoRequest, encodeEatTacoRequest, call)
+	otohttp.HandleJSON(server, "TacoService", "Echo", decodeEatTacoRequest, nil, encodeEatTacoRequest, call)
 	return server
 }
 
@@ -144,6 +147,60 @@ func TestHandleJSONBodyCutOff(t *testing.T) {
 type errReader struct{}
 
 func (errReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// A call's memory is the next call's, of whatever kind and however it ended; nothing
+// of the one is seen in the other.
+func TestHandleJSONCallsShareNothing(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	kept := make(map[string]eatTacoRequest) // as a service may, by what was sent
+	url := listen(t, generatedServer(func(_ context.Context, request eatTacoRequest) (*eatTacoRequest, error) {
+		switch request.Name {
+		case "denied":
+			return &request, otohttp.Errorf(otohttp.PermissionDenied, "not %s", request.Name)
+		case "panic":
+			panic("for the test")
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		kept[fmt.Sprint(request)] = request
+		return &request, nil
+	})) + "/oto/TacoService.Echo"
+	var callers sync.WaitGroup
+	for caller := range 8 {
+		callers.Go(func() {
+			for i := range 30 {
+				name := fmt.Sprintf("caller %d, %d", caller, i)
+				own := `{"name":"` + name + `","tacos":["` + strings.Repeat(name, i*i*10+1) + `"]}`
+				for _, c := range []struct {
+					body, want string
+					status     int
+				}{
+					{own, own, 200},
+					{`{}`, `{"name":"","tacos":null}`, 200},
+					{`{"name":"` + name + `"}`, `{"name":"` + name + `","tacos":null}`, 200},
+					{`{"name":"denied"}`, `{"error":"not denied","code":"permission_denied"}`, 403},
+					{`{"name":"panic"}`, `{"error":"internal error","code":"internal"}`, 500},
+					{`{"tacos":["` + name + `",1]}`, `{"error":"request body: tacos: want string, got number (at byte ` + strconv.Itoa(len(`{"tacos":["`+name+`",1`)) + `)","code":"invalid_argument"}`, 400},
+					{`null`, `{"name":"","tacos":null}`, 200},
+				} {
+					if got := do(t, url, request{body: c.body}); got.status != c.status || got.body != c.want {
+						t.Errorf("%s is answered with %d %s, want %d %s", abbreviated(c.body), got.status, abbreviated(got.body), c.status, abbreviated(c.want))
+					}
+				}
+			}
+		})
+	}
+	callers.Wait()
+	for as, request := range kept {
+		if now := fmt.Sprint(request); now != as {
+			t.Errorf("what the service kept has become %s, from %s", abbreviated(now), abbreviated(as))
+		}
+	}
+	if want := 8*30*2 + 1; len(kept) != want {
+		t.Errorf("%d different requests were answered, want %d", len(kept), want)
+	}
+}
 
 // The strings of a request are parts of its body, unless they are to be copied.
 func TestServerCopyStrings(t *testing.T) {

@@ -34,29 +34,35 @@ import (
 // call gets the context of the HTTP request, which is cancelled when the client
 // goes away. A nil answer without an error is sent as null.
 func Handle[Request, Response any](server *Server, service, method string, call func(context.Context, Request) (*Response, error)) {
-	HandleJSON(server, service, method, nil, nil, call)
+	HandleJSON(server, service, method, nil, nil, nil, call)
 }
 
-// HandleJSON is Handle with generated code for JSON: decode for requests, encode for
-// answers. Where one is nil encoding/json is used.
+// HandleJSON is Handle with generated code: decode for requests, encode for answers,
+// and check, whose error a request gets instead of a call. Where decode or encode is
+// nil encoding/json is used, and without check nothing is checked.
 func HandleJSON[Request, Response any](server *Server, service, method string,
-	decode func(*otojson.Decoder, *Request), encode func(*otojson.Encoder, *Response),
+	decode func(*otojson.Decoder, *Request), check func(*Request) error, encode func(*otojson.Encoder, *Response),
 	call func(context.Context, Request) (*Response, error),
 ) {
+	calls := new(generatedCalls[Request, Response])
 	server.register(service, method, func(w http.ResponseWriter, r *http.Request) {
-		c := &generatedCall[Request, Response]{answer: answer{ResponseWriter: w}}
+		c := calls.get(w)
 		defer server.recoverPanic(&c.answer, r)
-		if err := c.read(server, r, decode); err != nil {
-			server.fail(&c.answer, r, err)
-			return
+		err := c.read(server, r, decode)
+		if err == nil && check != nil {
+			err = check(&c.request)
 		}
-		response, err := call(r.Context(), c.request)
+		var response *Response
+		if err == nil {
+			response, err = call(r.Context(), c.request)
+		}
+		if err == nil {
+			err = c.write(r, response, encode)
+		}
 		if err != nil {
 			server.fail(&c.answer, r, err)
 			return
 		}
-		if err := c.write(r, response, encode); err != nil {
-			server.fail(&c.answer, r, err)
-		}
+		calls.put(c)
 	})
 }

@@ -2,7 +2,6 @@ package otohttp
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -82,16 +81,10 @@ func (v Violations) Err(root string) error {
 	return Errorf(InvalidArgument, "%s", strings.Join(messages, "; "))
 }
 
-// Checked returns call with a check before it: a request that breaks its
-// definition's constraints is answered with all that is wrong with it, named by
-// its path from root, and call is not made.
-func Checked[Request, Response any](root string, check func(*Request) Violations, call func(context.Context, Request) (*Response, error)) func(context.Context, Request) (*Response, error) {
-	return func(ctx context.Context, request Request) (*Response, error) {
-		if err := check(&request).Err(root); err != nil {
-			return nil, err
-		}
-		return call(ctx, request)
-	}
+// Check is what [HandleJSON] checks requests by: all of what breaks the definition's
+// constraints, as check finds it, named by its path from root.
+func Check[Request any](root string, check func(*Request) Violations) func(*Request) error {
+	return func(r *Request) error { return check(r).Err(root) }
 }
 
 // SortedKeys returns the keys of m by their text, so that what is found in it

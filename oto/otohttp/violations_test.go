@@ -49,19 +49,21 @@ func TestViolationsEnd(t *testing.T) {
 	}
 }
 
-func TestChecked(t *testing.T) {
+func TestCheck(t *testing.T) {
 	called := 0
-	call := otohttp.Checked("Order", func(r *int) (v otohttp.Violations) {
+	server := otohttp.NewServer()
+	otohttp.HandleJSON(server, "Orders", "Order", nil, otohttp.Check("Order", func(r *int) (v otohttp.Violations) {
 		if *r < 0 {
 			v.Add("", "must be at least 0")
 		}
 		return v
-	}, func(_ context.Context, r int) (*int, error) { called++; return &r, nil })
-	if _, err := call(t.Context(), -1); err == nil || err.Error() != "Order must be at least 0" || called != 0 {
-		t.Errorf("-1 gives %v after %d calls", err, called)
+	}), nil, func(_ context.Context, r int) (*int, error) { called++; return &r, nil })
+	url := listen(t, server) + "/oto/Orders.Order"
+	if got := do(t, url, request{body: `-1`}); got.status != 400 || got.body != `{"error":"Order must be at least 0","code":"invalid_argument"}` || called != 0 {
+		t.Errorf("-1 is answered with %d %s after %d calls", got.status, got.body, called)
 	}
-	if r, err := call(t.Context(), 1); err != nil || *r != 1 || called != 1 {
-		t.Errorf("1 gives %v, %v after %d calls", r, err, called)
+	if got := do(t, url, request{body: `1`}); got.status != 200 || got.body != `1` || called != 1 {
+		t.Errorf("1 is answered with %d %s after %d calls", got.status, got.body, called)
 	}
 }
 

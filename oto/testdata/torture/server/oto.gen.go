@@ -27,8 +27,8 @@ type Client interface {
 
 // RegisterClient has server answer the calls of Client with service.
 func RegisterClient(server *otohttp.Server, service Client) {
-	otohttp.HandleJSON(server, "Client", "Call", decodeError, encodeError,
-		service.Call)
+	otohttp.HandleJSON(server, "Client", "Call", decodeError,
+		nil, encodeError, service.Call)
 }
 
 // Elsewhere is a service of a second package.
@@ -38,8 +38,8 @@ type Elsewhere interface {
 
 // RegisterElsewhere has server answer the calls of Elsewhere with service.
 func RegisterElsewhere(server *otohttp.Server, service Elsewhere) {
-	otohttp.HandleJSON(server, "Elsewhere", "Pay", decodeMoreMoney, encodeMoreMoney,
-		service.Pay)
+	otohttp.HandleJSON(server, "Elsewhere", "Pay", decodeMoreMoney,
+		nil, encodeMoreMoney, service.Pay)
 }
 
 // Signatures are the ways to write a method.
@@ -66,73 +66,73 @@ type Signatures interface {
 
 // RegisterSignatures has server answer the calls of Signatures with service.
 func RegisterSignatures(server *otohttp.Server, service Signatures) {
-	otohttp.HandleJSON(server, "Signatures", "Alias", decodePageOfTexts, encodePageOfTexts,
-		service.Alias)
-	otohttp.HandleJSON(server, "Signatures", "Context", decodeTexts, encodeTexts,
-		service.Context)
-	otohttp.HandleJSON(server, "Signatures", "ContextPointer", decodeTexts, encodeTexts,
-		service.ContextPointer)
-	otohttp.HandleJSON(server, "Signatures", "Copied", decodeMoreMoney, encodeMoreMoney,
-		service.Copied)
+	otohttp.HandleJSON(server, "Signatures", "Alias", decodePageOfTexts,
+		nil, encodePageOfTexts, service.Alias)
+	otohttp.HandleJSON(server, "Signatures", "Context", decodeTexts,
+		nil, encodeTexts, service.Context)
+	otohttp.HandleJSON(server, "Signatures", "ContextPointer", decodeTexts,
+		nil, encodeTexts, service.ContextPointer)
+	otohttp.HandleJSON(server, "Signatures", "Copied", decodeMoreMoney,
+		nil, encodeMoreMoney, service.Copied)
 	otohttp.HandleJSON(server, "Signatures", "Enum", func(d *otojson.Decoder, v *Colour) {
 		d.String((*string)(v))
-	}, func(e *otojson.Encoder, v *Colour) {
-		e.String(string(*v))
 	},
-		service.Enum)
-	otohttp.HandleJSON(server, "Signatures", "Everything", nil, nil,
-		service.Everything)
-	otohttp.HandleJSON(server, "Signatures", "Imported", nil, nil,
-		service.Imported)
-	otohttp.HandleJSON(server, "Signatures", "Instance", decodePageOfTexts, encodePageOfTexts,
-		service.Instance)
+		nil, func(e *otojson.Encoder, v *Colour) {
+			e.String(string(*v))
+		}, service.Enum)
+	otohttp.HandleJSON(server, "Signatures", "Everything", nil,
+		nil, nil, service.Everything)
+	otohttp.HandleJSON(server, "Signatures", "Imported", nil,
+		nil, nil, service.Imported)
+	otohttp.HandleJSON(server, "Signatures", "Instance", decodePageOfTexts,
+		nil, encodePageOfTexts, service.Instance)
 	otohttp.HandleJSON(server, "Signatures", "List", func(d *otojson.Decoder, v *[]Texts) {
 		otojson.DecodeList(d, v, decodeTexts)
-	}, func(e *otojson.Encoder, v *[]Texts) {
-		if e.List((*v) != nil) {
-			for i := range *v {
-				e.Item()
-				encodeTexts(e, &(*v)[i])
-			}
-			e.EndList()
-		}
 	},
-		service.List)
+		nil, func(e *otojson.Encoder, v *[]Texts) {
+			if e.List((*v) != nil) {
+				for i := range *v {
+					e.Item()
+					encodeTexts(e, &(*v)[i])
+				}
+				e.EndList()
+			}
+		}, service.List)
 	otohttp.HandleJSON(server, "Signatures", "Map", func(d *otojson.Decoder, v *map[string]Texts) {
 		otojson.DecodeMap(d, v, decodeTexts)
-	}, func(e *otojson.Encoder, v *map[string]Texts) {
-		if e.Map((*v) != nil) {
-			for _, key := range otojson.Keys(*v) {
-				value := (*v)[key]
-				e.MapKey(string(key))
-				encodeTexts(e, &value)
+	},
+		nil, func(e *otojson.Encoder, v *map[string]Texts) {
+			if e.Map((*v) != nil) {
+				for _, key := range otojson.Keys(*v) {
+					value := (*v)[key]
+					e.MapKey(string(key))
+					encodeTexts(e, &value)
+				}
+				e.EndMap()
 			}
-			e.EndMap()
-		}
-	},
-		service.Map)
-	otohttp.HandleJSON(server, "Signatures", "Marshaller", nil, nil,
-		service.Marshaller)
-	otohttp.HandleJSON(server, "Signatures", "Moment", (*otojson.Decoder).Time, func(e *otojson.Encoder, v *time.Time) {
-		e.Time(*v)
-	},
-		service.Moment)
-	otohttp.HandleJSON(server, "Signatures", "Named", decodeMatrix, encodeMatrix,
-		service.Named)
-	otohttp.HandleJSON(server, "Signatures", "OnlyError", decodeTexts, encodeTexts,
-		service.OnlyError)
-	otohttp.HandleJSON(server, "Signatures", "Pointer", decodeTexts, encodeTexts,
-		service.Pointer)
-	otohttp.HandleJSON(server, "Signatures", "Raw", nil, nil,
-		service.Raw)
-	otohttp.HandleJSON(server, "Signatures", "Scalar", otojson.DecodeInt[int64], func(e *otojson.Encoder, v *int64) {
-		otojson.EncodeInt(e, *v)
-	},
-		service.Scalar)
-	otohttp.HandleJSON(server, "Signatures", "Text", (*otojson.Decoder).String, func(e *otojson.Encoder, v *string) {
-		e.String(*v)
-	},
-		service.Text)
+		}, service.Map)
+	otohttp.HandleJSON(server, "Signatures", "Marshaller", nil,
+		nil, nil, service.Marshaller)
+	otohttp.HandleJSON(server, "Signatures", "Moment", (*otojson.Decoder).Time,
+		nil, func(e *otojson.Encoder, v *time.Time) {
+			e.Time(*v)
+		}, service.Moment)
+	otohttp.HandleJSON(server, "Signatures", "Named", decodeMatrix,
+		nil, encodeMatrix, service.Named)
+	otohttp.HandleJSON(server, "Signatures", "OnlyError", decodeTexts,
+		nil, encodeTexts, service.OnlyError)
+	otohttp.HandleJSON(server, "Signatures", "Pointer", decodeTexts,
+		nil, encodeTexts, service.Pointer)
+	otohttp.HandleJSON(server, "Signatures", "Raw", nil,
+		nil, nil, service.Raw)
+	otohttp.HandleJSON(server, "Signatures", "Scalar", otojson.DecodeInt[int64],
+		nil, func(e *otojson.Encoder, v *int64) {
+			otojson.EncodeInt(e, *v)
+		}, service.Scalar)
+	otohttp.HandleJSON(server, "Signatures", "Text", (*otojson.Decoder).String,
+		nil, func(e *otojson.Encoder, v *string) {
+			e.String(*v)
+		}, service.Text)
 }
 
 // Torture echoes.
@@ -164,50 +164,50 @@ type Torture interface {
 
 // RegisterTorture has server answer the calls of Torture with service.
 func RegisterTorture(server *otohttp.Server, service Torture) {
-	otohttp.HandleJSON(server, "Torture", "Anything", decodeAnything, encodeAnything,
-		service.Anything)
-	otohttp.HandleJSON(server, "Torture", "Clashes", decodeClashes, encodeClashes,
-		service.Clashes)
-	otohttp.HandleJSON(server, "Torture", "Constrained", decodeConstrained, encodeConstrained,
-		otohttp.Checked("Constrained", checkConstrained, service.Constrained))
-	otohttp.HandleJSON(server, "Torture", "Embedding", nil, nil,
-		service.Embedding)
-	otohttp.HandleJSON(server, "Torture", "Enums", decodeEnums, encodeEnums,
-		service.Enums)
-	otohttp.HandleJSON(server, "Torture", "Foreign", decodeForeign, encodeForeign,
-		service.Foreign)
-	otohttp.HandleJSON(server, "Torture", "Generics", decodeGenerics, encodeGenerics,
-		service.Generics)
-	otohttp.HandleJSON(server, "Torture", "Keywords", decodeKeywords, encodeKeywords,
-		service.Keywords)
-	otohttp.HandleJSON(server, "Torture", "Lists", decodeLists, encodeLists,
-		service.Lists)
-	otohttp.HandleJSON(server, "Torture", "Maps", decodeMaps, encodeMaps,
-		service.Maps)
-	otohttp.HandleJSON(server, "Torture", "Marshallers", decodeMarshallers, encodeMarshallers,
-		service.Marshallers)
-	otohttp.HandleJSON(server, "Torture", "Mutual", decodeChicken, encodeChicken,
-		service.Mutual)
-	otohttp.HandleJSON(server, "Torture", "Nested", decodeNested, encodeNested,
-		service.Nested)
-	otohttp.HandleJSON(server, "Torture", "Numbers", decodeNumbers, encodeNumbers,
-		service.Numbers)
-	otohttp.HandleJSON(server, "Torture", "Omitted", nil, nil,
-		service.Omitted)
-	otohttp.HandleJSON(server, "Torture", "Pointers", decodePointers, encodePointers,
-		service.Pointers)
-	otohttp.HandleJSON(server, "Torture", "Quoted", nil, nil,
-		service.Quoted)
-	otohttp.HandleJSON(server, "Torture", "Same", decodeSame, encodeSame,
-		service.Same)
-	otohttp.HandleJSON(server, "Torture", "Tags", decodeTags, encodeTags,
-		service.Tags)
-	otohttp.HandleJSON(server, "Torture", "Texts", decodeTexts, encodeTexts,
-		service.Texts)
-	otohttp.HandleJSON(server, "Torture", "Times", decodeTimes, encodeTimes,
-		service.Times)
-	otohttp.HandleJSON(server, "Torture", "Tree", decodeNode, encodeNode,
-		service.Tree)
+	otohttp.HandleJSON(server, "Torture", "Anything", decodeAnything,
+		nil, encodeAnything, service.Anything)
+	otohttp.HandleJSON(server, "Torture", "Clashes", decodeClashes,
+		nil, encodeClashes, service.Clashes)
+	otohttp.HandleJSON(server, "Torture", "Constrained", decodeConstrained,
+		otohttp.Check("Constrained", checkConstrained), encodeConstrained, service.Constrained)
+	otohttp.HandleJSON(server, "Torture", "Embedding", nil,
+		nil, nil, service.Embedding)
+	otohttp.HandleJSON(server, "Torture", "Enums", decodeEnums,
+		nil, encodeEnums, service.Enums)
+	otohttp.HandleJSON(server, "Torture", "Foreign", decodeForeign,
+		nil, encodeForeign, service.Foreign)
+	otohttp.HandleJSON(server, "Torture", "Generics", decodeGenerics,
+		nil, encodeGenerics, service.Generics)
+	otohttp.HandleJSON(server, "Torture", "Keywords", decodeKeywords,
+		nil, encodeKeywords, service.Keywords)
+	otohttp.HandleJSON(server, "Torture", "Lists", decodeLists,
+		nil, encodeLists, service.Lists)
+	otohttp.HandleJSON(server, "Torture", "Maps", decodeMaps,
+		nil, encodeMaps, service.Maps)
+	otohttp.HandleJSON(server, "Torture", "Marshallers", decodeMarshallers,
+		nil, encodeMarshallers, service.Marshallers)
+	otohttp.HandleJSON(server, "Torture", "Mutual", decodeChicken,
+		nil, encodeChicken, service.Mutual)
+	otohttp.HandleJSON(server, "Torture", "Nested", decodeNested,
+		nil, encodeNested, service.Nested)
+	otohttp.HandleJSON(server, "Torture", "Numbers", decodeNumbers,
+		nil, encodeNumbers, service.Numbers)
+	otohttp.HandleJSON(server, "Torture", "Omitted", nil,
+		nil, nil, service.Omitted)
+	otohttp.HandleJSON(server, "Torture", "Pointers", decodePointers,
+		nil, encodePointers, service.Pointers)
+	otohttp.HandleJSON(server, "Torture", "Quoted", nil,
+		nil, nil, service.Quoted)
+	otohttp.HandleJSON(server, "Torture", "Same", decodeSame,
+		nil, encodeSame, service.Same)
+	otohttp.HandleJSON(server, "Torture", "Tags", decodeTags,
+		nil, encodeTags, service.Tags)
+	otohttp.HandleJSON(server, "Torture", "Texts", decodeTexts,
+		nil, encodeTexts, service.Texts)
+	otohttp.HandleJSON(server, "Torture", "Times", decodeTimes,
+		nil, encodeTimes, service.Times)
+	otohttp.HandleJSON(server, "Torture", "Tree", decodeNode,
+		nil, encodeNode, service.Tree)
 }
 
 // Any, List, Dict, New, NewTorture and RegisterTorture have names that templates

@@ -18,8 +18,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.HandleJSON(server, "Service", "Echo", decodeAnything, encodeAnything,
-		service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeAnything,
+		nil, encodeAnything, service.Echo)
 }
 
 type Anything struct {

@@ -17,8 +17,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.HandleJSON(server, "Service", "Echo", decodeBytes, encodeBytes,
-		service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeBytes,
+		nil, encodeBytes, service.Echo)
 }
 
 // Blob is named bytes.

@@ -21,10 +21,10 @@ type Client interface {
 
 // RegisterClient has server answer the calls of Client with service.
 func RegisterClient(server *otohttp.Server, service Client) {
-	otohttp.HandleJSON(server, "Client", "Echo", decodeError, encodeError,
-		service.Echo)
-	otohttp.HandleJSON(server, "Client", "Lists", decodeLists, encodeLists,
-		service.Lists)
+	otohttp.HandleJSON(server, "Client", "Echo", decodeError,
+		nil, encodeError, service.Echo)
+	otohttp.HandleJSON(server, "Client", "Lists", decodeLists,
+		nil, encodeLists, service.Lists)
 }
 
 // Variables has types and packages with the names of variables where functions for
@@ -41,54 +41,54 @@ func RegisterVariables(server *otohttp.Server, service Variables) {
 		otojson.DecodeList(d, v, func(d *otojson.Decoder, v **ClashesService) {
 			otojson.DecodePointer(d, v, otojson.DecodeInt[ClashesService])
 		})
-	}, func(e *otojson.Encoder, v *map[string]*s) {
-		if e.Map((*v) != nil) {
-			for _, key := range otojson.Keys(*v) {
-				value := (*v)[key]
-				e.MapKey(string(key))
-				if e.Pointer(value != nil) {
-					otojson.EncodeInt(e, *value)
-					e.EndPointer()
-				}
-			}
-			e.EndMap()
-		}
 	},
-		service.Maps)
+		nil, func(e *otojson.Encoder, v *map[string]*s) {
+			if e.Map((*v) != nil) {
+				for _, key := range otojson.Keys(*v) {
+					value := (*v)[key]
+					e.MapKey(string(key))
+					if e.Pointer(value != nil) {
+						otojson.EncodeInt(e, *value)
+						e.EndPointer()
+					}
+				}
+				e.EndMap()
+			}
+		}, service.Maps)
 	otohttp.HandleJSON(server, "Variables", "Packages", func(d *otojson.Decoder, v *[]*request.Unit) {
 		otojson.DecodeList(d, v, func(d *otojson.Decoder, v **request.Unit) {
 			otojson.DecodePointer(d, v, otojson.DecodeInt[request.Unit])
 		})
-	}, func(e *otojson.Encoder, v *[]*request.Unit) {
-		if e.List((*v) != nil) {
-			for i := range *v {
-				e.Item()
-				if e.Pointer((*v)[i] != nil) {
-					otojson.EncodeInt(e, *(*v)[i])
-					e.EndPointer()
-				}
-			}
-			e.EndList()
-		}
 	},
-		service.Packages)
+		nil, func(e *otojson.Encoder, v *[]*request.Unit) {
+			if e.List((*v) != nil) {
+				for i := range *v {
+					e.Item()
+					if e.Pointer((*v)[i] != nil) {
+						otojson.EncodeInt(e, *(*v)[i])
+						e.EndPointer()
+					}
+				}
+				e.EndList()
+			}
+		}, service.Packages)
 	otohttp.HandleJSON(server, "Variables", "Pointers", func(d *otojson.Decoder, v *[]*ClashesServer) {
 		otojson.DecodeList(d, v, func(d *otojson.Decoder, v **ClashesServer) {
 			otojson.DecodePointer(d, v, otojson.DecodeInt[ClashesServer])
 		})
-	}, func(e *otojson.Encoder, v *[]*ctx) {
-		if e.List((*v) != nil) {
-			for i := range *v {
-				e.Item()
-				if e.Pointer((*v)[i] != nil) {
-					otojson.EncodeInt(e, *(*v)[i])
-					e.EndPointer()
-				}
-			}
-			e.EndList()
-		}
 	},
-		service.Pointers)
+		nil, func(e *otojson.Encoder, v *[]*ctx) {
+			if e.List((*v) != nil) {
+				for i := range *v {
+					e.Item()
+					if e.Pointer((*v)[i] != nil) {
+						otojson.EncodeInt(e, *(*v)[i])
+						e.EndPointer()
+					}
+				}
+				e.EndList()
+			}
+		}, service.Pointers)
 }
 
 // Error has the name of a client's errors.

@@ -21,8 +21,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.HandleJSON(server, "Service", "Order", nil, nil,
-		otohttp.Checked("Order", checkOrder, service.Order))
+	otohttp.HandleJSON(server, "Service", "Order", nil,
+		otohttp.Check("Order", checkOrder), nil, service.Order)
 }
 
 // Delivery is embedded.

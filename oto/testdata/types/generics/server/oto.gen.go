@@ -20,12 +20,12 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.HandleJSON(server, "Service", "Alias", decodePageOfItem, encodePageOfItem,
-		service.Alias)
-	otohttp.HandleJSON(server, "Service", "Echo", decodeGenerics, encodeGenerics,
-		service.Echo)
-	otohttp.HandleJSON(server, "Service", "Page", decodePageOfItem, encodePageOfItem,
-		service.Page)
+	otohttp.HandleJSON(server, "Service", "Alias", decodePageOfItem,
+		nil, encodePageOfItem, service.Alias)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeGenerics,
+		nil, encodeGenerics, service.Echo)
+	otohttp.HandleJSON(server, "Service", "Page", decodePageOfItem,
+		nil, encodePageOfItem, service.Page)
 }
 
 // Chain is a list of itself.

@@ -17,8 +17,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.HandleJSON(server, "Service", "Echo", decodeLists, encodeLists,
-		service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeLists,
+		nil, encodeLists, service.Echo)
 }
 
 // Forest is a list of itself.

@@ -19,8 +19,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.HandleJSON(server, "Service", "Echo", decodeMaps, encodeMaps,
-		service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeMaps,
+		nil, encodeMaps, service.Echo)
 }
 
 type Item struct {

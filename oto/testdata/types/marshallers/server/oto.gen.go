@@ -20,8 +20,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.HandleJSON(server, "Service", "Echo", decodeMarshallers, encodeMarshallers,
-		service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeMarshallers,
+		nil, encodeMarshallers, service.Echo)
 }
 
 type Marshallers struct {

@@ -18,8 +18,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.HandleJSON(server, "Service", "Echo", decodeNumbers, encodeNumbers,
-		service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeNumbers,
+		nil, encodeNumbers, service.Echo)
 }
 
 type Numbers struct {

@@ -19,12 +19,12 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.HandleJSON(server, "Service", "Mutual", decodeChicken, encodeChicken,
-		service.Mutual)
-	otohttp.HandleJSON(server, "Service", "Shelves", decodeShelves, encodeShelves,
-		service.Shelves)
-	otohttp.HandleJSON(server, "Service", "Tree", decodeNode, encodeNode,
-		service.Tree)
+	otohttp.HandleJSON(server, "Service", "Mutual", decodeChicken,
+		nil, encodeChicken, service.Mutual)
+	otohttp.HandleJSON(server, "Service", "Shelves", decodeShelves,
+		nil, encodeShelves, service.Shelves)
+	otohttp.HandleJSON(server, "Service", "Tree", decodeNode,
+		nil, encodeNode, service.Tree)
 }
 
 type Chicken struct {

@@ -21,16 +21,16 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.HandleJSON(server, "Service", "Context", decodeRequest, encodeRequest,
-		service.Context)
-	otohttp.HandleJSON(server, "Service", "ContextPointers", decodeRequest, encodeRequest,
-		service.ContextPointers)
-	otohttp.HandleJSON(server, "Service", "ErrorAlone", decodeRequest, encodeRequest,
-		service.ErrorAlone)
-	otohttp.HandleJSON(server, "Service", "Plain", decodeRequest, encodeRequest,
-		service.Plain)
-	otohttp.HandleJSON(server, "Service", "Pointers", decodeRequest, encodeRequest,
-		service.Pointers)
+	otohttp.HandleJSON(server, "Service", "Context", decodeRequest,
+		nil, encodeRequest, service.Context)
+	otohttp.HandleJSON(server, "Service", "ContextPointers", decodeRequest,
+		nil, encodeRequest, service.ContextPointers)
+	otohttp.HandleJSON(server, "Service", "ErrorAlone", decodeRequest,
+		nil, encodeRequest, service.ErrorAlone)
+	otohttp.HandleJSON(server, "Service", "Plain", decodeRequest,
+		nil, encodeRequest, service.Plain)
+	otohttp.HandleJSON(server, "Service", "Pointers", decodeRequest,
+		nil, encodeRequest, service.Pointers)
 }
 
 type Request struct {

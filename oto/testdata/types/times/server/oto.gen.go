@@ -18,8 +18,8 @@ type Service interface {
 
 // RegisterService has server answer the calls of Service with service.
 func RegisterService(server *otohttp.Server, service Service) {
-	otohttp.HandleJSON(server, "Service", "Echo", decodeTimes, encodeTimes,
-		service.Echo)
+	otohttp.HandleJSON(server, "Service", "Echo", decodeTimes,
+		nil, encodeTimes, service.Echo)
 }
 
 type Times struct {
