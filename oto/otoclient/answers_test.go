@@ -219,8 +219,8 @@ func wantEmpty(t *testing.T, p *pool) {
 	p.closeIdle()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for addr, h := range p.hosts {
-		t.Errorf("%s has still %d connections, %d of them idle, and %d calls wait", addr, h.open, len(h.idle), len(h.waiting))
+	for by, h := range p.hosts {
+		t.Errorf("%v has still %d connections, %d of them idle, and %d calls wait", by, h.open, len(h.idle), len(h.waiting))
 	}
 }
 

@@ -94,8 +94,9 @@ func (c *call) send(ctx context.Context) error {
 	if !ok && ours {
 		deadline = time.Now().Add(defaultTimeout)
 	}
+	hook, withClient := c.client.BeforeRequest, !ours || httpClient.Jar != nil
 	var answer *http.Response
-	if ours && c.client.BeforeRequest == nil && httpClient.Jar == nil && to.direct && !traced(ctx) && shared.withoutProxy(&to.request) {
+	if hook == nil && !withClient && to.direct && !traced(ctx) {
 		answer, err = shared.post(ctx, deadline, to, c.request)
 		if err != nil {
 			return c.failed(&url.Error{Op: "Post", URL: to.text, Err: err}, "no answer")
@@ -103,10 +104,6 @@ func (c *call) send(ctx context.Context) error {
 		if !redirects(answer.StatusCode) {
 			return c.read(answer)
 		}
-		// From here on it is for http.Client, which is given what has come.
-		again := *httpClient
-		again.Transport = &resumed{answer: answer, then: shared}
-		httpClient = &again
 	}
 	if !ok && ours {
 		var cancel context.CancelFunc
@@ -114,11 +111,26 @@ func (c *call) send(ctx context.Context) error {
 		defer cancel()
 	}
 	c.shown = true
-	r := to.newRequest(ctx, c.request, httpClient.Transport == shared || answer != nil)
-	if hook := c.client.BeforeRequest; hook != nil {
+	r := to.newRequest(ctx, c.request, httpClient.Transport == shared)
+	if hook != nil {
 		if err := hook(r); err != nil {
 			return err
 		}
+		if !withClient && goesAsItIs(r) {
+			answer, err = shared.RoundTrip(r)
+			if err != nil {
+				return c.failed(&url.Error{Op: "Post", URL: r.URL.String(), Err: err}, "no answer")
+			}
+			if !redirects(answer.StatusCode) {
+				return c.read(answer)
+			}
+		}
+	}
+	if answer != nil {
+		// From here on it is for http.Client, which is given what has come.
+		again := *httpClient
+		again.Transport = &resumed{answer: answer, then: shared}
+		httpClient = &again
 	}
 	answer, err = httpClient.Do(r)
 	if err != nil {

@@ -294,22 +294,31 @@ func TestBeforeRequestSeesTheDeadline(t *testing.T) {
 	}
 }
 
+// echo answers with all that it sees of a request.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	r.Header.Del("Accept-Encoding") // what net/http asks for
+	var header []string
+	for name, values := range r.Header {
+		header = append(header, fmt.Sprintf("%s: %q", name, values))
+	}
+	slices.Sort(header)
+	fmt.Fprintf(w, "%s %s %s %q %v %d %v %t %q %v", r.Method, r.RequestURI, r.Host, header, r.TransferEncoding, r.ContentLength, r.Trailer, r.Close, body, err)
+}
+
 // What a hook makes of a request arrives, or fails, as it does over net/http.
 func TestBeforeRequestAsOverNetHTTP(t *testing.T) {
 	t.Parallel()
-	echo := func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		r.Header.Del("Accept-Encoding") // what net/http asks for
-		var header []string
-		for name, values := range r.Header {
-			header = append(header, fmt.Sprintf("%s: %q", name, values))
-		}
-		slices.Sort(header)
-		fmt.Fprintf(w, "%s %s %s %q %v %d %v %t %q %v", r.Method, r.RequestURI, r.Host, header, r.TransferEncoding, r.ContentLength, r.Trailer, r.Close, body, err)
-	}
 	c := serve(t, echo)
 	other := httptest.NewServer(http.HandlerFunc(echo))
 	t.Cleanup(other.Close)
+	nobody := httptest.NewServer(nil)
+	nobody.Close()
+	closed := strings.TrimPrefix(nobody.URL, "http://")
+	base, elsewhere := c.RemoteHost, strings.TrimPrefix(other.URL, "http://")
+	if os.Getenv("OTO_TEST_PROXIED") != "" {
+		base, elsewhere = "http://tacoserver/oto/", "elsewhere.example:8080"
+	}
 	for _, tt := range []struct {
 		name string
 		hook func(*http.Request)
@@ -334,8 +343,20 @@ func TestBeforeRequestAsOverNetHTTP(t *testing.T) {
 		{"host", func(r *http.Request) { r.Host = "tacoserver:80" }},
 		{"host of another script", func(r *http.Request) { r.Host = "tacö.example" }},
 		{"host with a line break", func(r *http.Request) { r.Host = "a\r\nX-B: b" }},
-		{"another server", func(r *http.Request) { r.URL.Host, r.Host = strings.TrimPrefix(other.URL, "http://"), "" }},
+		{"another server", func(r *http.Request) { r.URL.Host, r.Host = elsewhere, "" }},
 		{"no server", func(r *http.Request) { r.URL.Host = "" }},
+		{"https", func(r *http.Request) { r.URL.Scheme = "https" }},
+		{"request URI", func(r *http.Request) { r.RequestURI = "/elsewhere" }},
+		{"nobody listens", func(r *http.Request) { r.URL.Host = closed }},
+		{"password and nobody listens", func(r *http.Request) { r.URL.Host, r.URL.User = closed, url.UserPassword("a", "b") }},
+		{"context with a trace", func(r *http.Request) {
+			*r = *r.WithContext(httptrace.WithClientTrace(r.Context(), new(httptrace.ClientTrace)))
+		}},
+		{"context that has ended", func(r *http.Request) {
+			ctx, cancel := context.WithCancel(r.Context())
+			cancel()
+			*r = *r.WithContext(ctx)
+		}},
 		{"another scheme", func(r *http.Request) { r.URL.Scheme = "gopher" }},
 		{"no URL", func(r *http.Request) { r.URL = nil }},
 		{"path and query", func(r *http.Request) { r.URL.Path, r.URL.RawQuery = "/a b/ü%2F", "x=1&y=;" }},
@@ -354,7 +375,7 @@ func TestBeforeRequestAsOverNetHTTP(t *testing.T) {
 			t.Parallel()
 			var got [2]string
 			for i, std := range []bool{false, true} {
-				c := &otoclient.Client{RemoteHost: c.RemoteHost, BeforeRequest: func(r *http.Request) error { tt.hook(r); return nil }}
+				c := &otoclient.Client{RemoteHost: base, BeforeRequest: func(r *http.Request) error { tt.hook(r); return nil }}
 				if std {
 					c.HTTPClient = &http.Client{}
 				}
@@ -519,7 +540,42 @@ func TestAnswersAreNotMixed(t *testing.T) {
 	wg.Wait()
 }
 
-// Proxy variables are read once a process, so a process of its own reads them.
+// proxied runs a test of this package in a process of its own, with a proxy: the
+// variables are read once a process.
+func proxied(t *testing.T, test, proxy, direct string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+test+"$", "-test.count=1")
+	cmd.Env = append(os.Environ(), "OTO_TEST_PROXIED="+direct, "HTTP_PROXY="+proxy, "NO_PROXY=", "no_proxy=")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// By way of a proxy all is as over net/http too, and so it is if there is none.
+func TestProxyAsOverNetHTTP(t *testing.T) {
+	t.Parallel()
+	var asked sync.Map
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Store(r.URL.Host, true)
+		echo(w, r)
+	}))
+	t.Cleanup(proxy.Close)
+	proxied(t, "TestBeforeRequestAsOverNetHTTP", proxy.URL, "none")
+	for _, host := range []string{"tacoserver", "elsewhere.example:8080", "tacoserver:80"} {
+		if _, ok := asked.Load(host); !ok {
+			t.Errorf("the proxy wasn't asked for %s", host)
+		}
+	}
+	proxy.Close()
+	proxied(t, "TestBeforeRequestAsOverNetHTTP", proxy.URL, "none")
+}
+
 func TestProxyVariables(t *testing.T) {
 	if os.Getenv("OTO_TEST_PROXIED") != "" {
 		for _, host := range []string{"http://tacoserver/oto/", os.Getenv("OTO_TEST_PROXIED")} {
@@ -543,20 +599,11 @@ func TestProxyVariables(t *testing.T) {
 		io.WriteString(w, `{"status":"itself"}`)
 	}))
 	t.Cleanup(direct.Close)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestProxyVariables$", "-test.count=1")
-	cmd.Env = append(os.Environ(), "OTO_TEST_PROXIED="+direct.URL, "HTTP_PROXY="+proxy.URL, "NO_PROXY=", "no_proxy=")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	out := proxied(t, "TestProxyVariables", proxy.URL, direct.URL)
 	if want := "http://tacoserver/oto/TacoService.Eat"; asked.Load() != want {
 		t.Errorf("the proxy was asked for %v, want %s", asked.Load(), want)
 	}
-	if want := "answer: by proxy\nanswer: by proxy\nanswer: itself\nanswer: itself\n"; !strings.HasPrefix(string(out), want) {
+	if want := "answer: by proxy\nanswer: by proxy\nanswer: itself\nanswer: itself\n"; !strings.HasPrefix(out, want) {
 		t.Errorf("got %s\nwant %s", out, want)
 	}
 }

@@ -84,8 +84,8 @@ func isPlainValue(v string) bool {
 }
 
 // appendHead appends the head of r, which is plain, up to the number of bytes in
-// its body.
-func appendHead(b []byte, r *http.Request) []byte {
+// its body, as its host or a proxy takes it.
+func appendHead(b []byte, r *http.Request, proxy bool) []byte {
 	host := r.Host
 	if host == "" {
 		host = r.URL.Host
@@ -95,6 +95,10 @@ func appendHead(b []byte, r *http.Request) []byte {
 		agent = strings.Join(set[:min(len(set), 1)], "")
 	}
 	b = append(b, "POST "...)
+	if proxy {
+		b = append(b, "http://"...)
+		b = append(b, host...)
+	}
 	b = append(b, r.URL.RequestURI()...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, host...)
@@ -116,9 +120,12 @@ func appendHead(b []byte, r *http.Request) []byte {
 	return append(b, "\r\nContent-Length: "...)
 }
 
-// address returns what to dial for u.
+// address returns what to dial for u, whose host is plain.
 func address(u *url.URL) string {
 	port := u.Port()
+	if port != "" && len(u.Host) == len(u.Hostname())+len(":")+len(port) {
+		return u.Host
+	}
 	if port == "" {
 		port = "80"
 	}

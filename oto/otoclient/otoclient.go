@@ -12,9 +12,10 @@
 // plain HTTP it goes over connections of this package's own, on which the caller
 // itself writes the request and reads the answer: net/http has two goroutines for
 // each connection, and handing a call to them and back costs more than the call.
-// What that way doesn't cover goes over net/http: https, proxies, a context with a
-// [net/http/httptrace.ClientTrace], requests that a hook has changed into something
-// else than a POST of a body at hand, and systems other than Unix.
+// What that way doesn't cover goes over net/http: https, a proxy that wants TLS or a
+// password, a context with a [net/http/httptrace.ClientTrace], requests that a hook
+// has changed into something else than a POST of a body at hand, and systems other
+// than Unix.
 //
 // The package imports nothing but the standard library and its sister otojson.
 package otoclient

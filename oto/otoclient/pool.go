@@ -18,17 +18,17 @@ type pool struct {
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	mu    sync.Mutex
-	hosts map[string]*host // by address; those with connections, or with calls that wait for one
-	timer *time.Timer      // closes what has been idle for too long; nil if nothing is idle
+	hosts map[route]*host // those with connections, or with calls that wait for one
+	timer *time.Timer     // closes what has been idle for too long; nil if nothing is idle
 }
 
 func newPool(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *pool {
-	return &pool{dial: dial, hosts: make(map[string]*host)}
+	return &pool{dial: dial, hosts: make(map[route]*host)}
 }
 
-// host has the connections to one address.
+// host has the connections of one route.
 type host struct {
-	addr string
+	route
 	// open counts those that are idle, in use, or being dialled: each is one of
 	// maxConns slots.
 	open    int
@@ -44,7 +44,7 @@ type slot struct{ *conn }
 // wires, is its head up to the length, and becomes the whole of it if body isn't
 // large. A connection that turns out to be closed is replaced as long as nothing has
 // been written to it.
-func (p *pool) send(ctx context.Context, deadline time.Time, addr string, w *buffer, body []byte) (*http.Response, error) {
+func (p *pool) send(ctx context.Context, deadline time.Time, by route, w *buffer, body []byte) (*http.Response, error) {
 	if ctx.Err() != nil {
 		return nil, ended(ctx, nil)
 	}
@@ -53,7 +53,7 @@ func (p *pool) send(ctx context.Context, deadline time.Time, addr string, w *buf
 		w.data, body = append(w.data, body...), nil
 	}
 	for {
-		c, err := p.take(ctx, deadline, addr)
+		c, err := p.take(ctx, deadline, by)
 		if err != nil {
 			return nil, ended(ctx, err)
 		}
@@ -72,12 +72,12 @@ func (p *pool) send(ctx context.Context, deadline time.Time, addr string, w *buf
 
 // take returns a connection that is open and silent. There is at most one for each
 // call that is under way, and maxConns in all; calls beyond wait in order.
-func (p *pool) take(ctx context.Context, deadline time.Time, addr string) (*conn, error) {
+func (p *pool) take(ctx context.Context, deadline time.Time, by route) (*conn, error) {
 	p.mu.Lock()
-	h := p.hosts[addr]
+	h := p.hosts[by]
 	if h == nil {
-		h = &host{addr: addr}
-		p.hosts[addr] = h
+		h = &host{route: by}
+		p.hosts[by] = h
 	}
 	for len(h.idle) > 0 {
 		c := h.idle[len(h.idle)-1]
@@ -158,8 +158,11 @@ func (p *pool) connect(ctx context.Context, deadline time.Time, h *host) (*conn,
 	p.mu.Lock()
 	p.leave(h)
 	p.mu.Unlock()
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil, errDeadline
+	case h.proxy:
+		return nil, &net.OpError{Op: "proxyconnect", Net: "tcp", Err: err} // as net/http says it
 	}
 	return nil, err
 }
@@ -201,7 +204,7 @@ func (p *pool) leave(h *host) {
 	}
 	h.open--
 	if h.open == 0 {
-		delete(p.hosts, h.addr)
+		delete(p.hosts, h.route)
 	}
 }
 

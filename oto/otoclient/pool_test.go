@@ -744,8 +744,8 @@ func TestGiveUp(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]slot{"a connection": {new(conn)}, "the right to dial one": {}} {
 		p := newPool(nil)
-		h := &host{addr: "x", open: 1}
-		p.hosts[h.addr] = h
+		h := &host{route: route{addr: "x"}, open: 1}
+		p.hosts[h.route] = h
 		turn, next := make(chan slot, 1), make(chan slot, 1)
 		h.waiting = []chan slot{turn, next}
 		if s.conn != nil {

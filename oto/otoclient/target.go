@@ -14,10 +14,10 @@ import (
 type target struct {
 	text    string       // the URL
 	request http.Request // without a body, to be copied
-	// direct says that it is at addr, over a connection of our own, and that head
+	// direct says that it is on route, over a connection of our own, and that head
 	// is all of a request to it up to the number of bytes in the body.
 	direct bool
-	addr   string
+	route  route
 	head   []byte
 }
 
@@ -71,9 +71,9 @@ func newTarget(text string) (*target, error) {
 	}
 	r.Header = newHeader()
 	to := &target{text: text, request: *r}
-	if to.direct = available && r.URL.User == nil && isPlain(r); to.direct {
-		to.addr = address(r.URL)
-		to.head = appendHead(nil, r)
+	// What the environment says of proxies is read but once.
+	if by, ok := shared.route(r); ok && r.URL.User == nil {
+		to.direct, to.route, to.head = true, by, appendHead(nil, r, by.proxy)
 	}
 	return to, nil
 }

@@ -1,14 +1,17 @@
 package otoclient
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"testing"
 )
 
 // A target is made once, and hosts without end don't fill the memory.
 func TestLookUp(t *testing.T) {
 	to, err := lookUp("http://localhost:8080/oto/", "S", "M")
-	if err != nil || to.text != "http://localhost:8080/oto/S.M" || to.addr != "localhost:8080" {
+	if err != nil || to.text != "http://localhost:8080/oto/S.M" || to.route.addr != "localhost:8080" {
 		t.Fatalf("lookUp = %+v, %v", to, err)
 	}
 	if again, _ := lookUp("http://localhost:8080/oto/", "S", "M"); again != to {
@@ -53,8 +56,46 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%s: %v", tt.url, err)
 			continue
 		}
-		if to.direct != tt.direct || to.addr != tt.addr {
-			t.Errorf("%s: direct %t at %q, want %t at %q", tt.url, to.direct, to.addr, tt.direct, tt.addr)
+		if to.direct != tt.direct || to.route.addr != tt.addr {
+			t.Errorf("%s: direct %t at %q, want %t at %q", tt.url, to.direct, to.route.addr, tt.direct, tt.addr)
+		}
+	}
+}
+
+// Connections of ours lead to a proxy as well, unless it wants more than a request.
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	r, err := http.NewRequest(http.MethodPost, "http://tacoserver/oto/S.M", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		proxy string
+		want  route
+		ours  bool
+	}{
+		{"", route{addr: "tacoserver:80"}, true},
+		{"http://127.0.0.1:3128", route{addr: "127.0.0.1:3128", proxy: true}, true},
+		{"http://[::1]:3128", route{addr: "[::1]:3128", proxy: true}, true},
+		{"http://proxy.example", route{addr: "proxy.example:80", proxy: true}, true},
+		{"http://user:password@proxy.example", route{}, false},
+		{"https://proxy.example", route{}, false},
+		{"socks5://proxy.example", route{}, false},
+		{"http://pröxy.example", route{}, false},
+		{"wrong", route{}, false},
+	} {
+		tr := newTransport(t)
+		tr.std.Proxy = func(*http.Request) (*url.URL, error) {
+			switch tt.proxy {
+			case "":
+				return nil, nil
+			case "wrong":
+				return nil, errors.New("no proxy's URL")
+			}
+			return url.Parse(tt.proxy)
+		}
+		if got, ours := tr.route(r); ours != tt.ours || ours && got != tt.want {
+			t.Errorf("proxy %q: route %+v, ours %t, want %+v, %t", tt.proxy, got, ours, tt.want, tt.ours)
 		}
 	}
 }

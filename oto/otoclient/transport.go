@@ -49,14 +49,18 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok {
 		return t.std.RoundTrip(r)
 	}
-	if !available || b.Len() < len(b.data) || r.ContentLength != int64(len(b.data)) || !isPlain(r) || traced(r.Context()) || !t.withoutProxy(r) {
+	if b.Len() < len(b.data) || r.ContentLength != int64(len(b.data)) || traced(r.Context()) {
+		return t.viaStd(r, b)
+	}
+	by, ok := t.route(r)
+	if !ok {
 		return t.viaStd(r, b)
 	}
 	defer b.Close()
 	w := wires.Get().(*buffer)
-	w.data = appendHead(w.data, r)
+	w.data = appendHead(w.data, r, by.proxy)
 	deadline, _ := r.Context().Deadline()
-	answer, err := t.conns.send(r.Context(), deadline, address(r.URL), w, b.data)
+	answer, err := t.conns.send(r.Context(), deadline, by, w, b.data)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +72,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *transport) post(ctx context.Context, deadline time.Time, to *target, body []byte) (*http.Response, error) {
 	w := wires.Get().(*buffer)
 	w.data = append(w.data, to.head...)
-	return t.conns.send(ctx, deadline, to.addr, w, body)
+	return t.conns.send(ctx, deadline, to.route, w, body)
 }
 
 // viaStd has net/http send r, whose body gets a type that it knows: others it
@@ -91,15 +95,38 @@ func (t *transport) CloseIdleConnections() {
 	t.std.CloseIdleConnections()
 }
 
-// withoutProxy reports whether r goes to its host itself. What is wrong with the
-// variables that say so is for net/http to report.
-func (t *transport) withoutProxy(r *http.Request) bool {
-	proxy, err := t.std.Proxy(r)
-	return proxy == nil && err == nil
+// route is where a connection for a request leads.
+type route struct {
+	addr  string // that is dialled
+	proxy bool   // a proxy is there, which has to be told of the host
+}
+
+// route returns that of r, and reports whether r can be sent on it over a connection
+// of ours. A proxy that wants TLS or a password is left to net/http, and so is
+// what is wrong with the variables that name it.
+func (t *transport) route(r *http.Request) (route, bool) {
+	if !available || !isPlain(r) {
+		return route{}, false
+	}
+	switch proxy, err := t.std.Proxy(r); {
+	case err != nil:
+		return route{}, false
+	case proxy == nil:
+		return route{addr: address(r.URL)}, true
+	default:
+		plain := proxy.Scheme == "http" && proxy.User == nil && isPlainHost(proxy.Host)
+		return route{addr: address(proxy), proxy: true}, plain
+	}
 }
 
 // traced reports whether somebody wants to be told of each step of a request.
 func traced(ctx context.Context) bool { return httptrace.ContextClientTrace(ctx) != nil }
+
+// goesAsItIs reports whether http.Client would give r to its transport as it is, and
+// return what comes of it as it is, unless that is a redirect.
+func goesAsItIs(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL != nil && r.URL.Scheme == "http" && r.URL.User == nil && r.Header != nil && r.RequestURI == ""
+}
 
 // redirects reports whether http.Client may follow an answer of this status.
 func redirects(status int) bool {
