@@ -143,12 +143,14 @@ func severity(l slog.Level) string {
 }
 
 func (h *jsonHandler) appendTrace(buf []byte, t tracecontext.Trace) []byte {
-	buf = append(buf, `,"logging.googleapis.com/trace":`...)
-	name := t.ID
+	buf = append(buf, `,"logging.googleapis.com/trace":"`...)
 	if p := h.project(); p != "" {
-		name = "projects/" + p + "/traces/" + t.ID
+		buf = append(buf, "projects/"...)
+		buf = appendText(buf, p)
+		buf = append(buf, "/traces/"...)
 	}
-	buf = appendString(buf, name)
+	buf = appendText(buf, t.ID)
+	buf = append(buf, '"')
 	if t.SpanID != "" {
 		buf = append(buf, `,"logging.googleapis.com/spanId":`...)
 		buf = appendString(buf, t.SpanID)
@@ -288,16 +290,27 @@ func appendAny(buf []byte, v any) (out []byte) {
 // appendString writes s as a JSON string. Bytes that are not UTF-8 become the
 // replacement character.
 func appendString(buf []byte, s string) []byte {
+	return append(appendText(append(buf, '"'), s), '"')
+}
+
+// plain are the bytes that mean themselves in a JSON string.
+var plain = func() (plain [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return
+}()
+
+// appendText writes what is between the quotes of a JSON string.
+func appendText(buf []byte, s string) []byte {
 	const hex = "0123456789abcdef"
-	buf = append(buf, '"')
 	start := 0
 	for i := 0; i < len(s); {
-		c := s[i]
-		if c < utf8.RuneSelf {
-			if c >= ' ' && c != '"' && c != '\\' {
-				i++
-				continue
-			}
+		if plain[s[i]] {
+			i++
+			continue
+		}
+		if c := s[i]; c < utf8.RuneSelf {
 			buf = append(buf, s[start:i]...)
 			switch c {
 			case '"', '\\':
@@ -324,6 +337,5 @@ func appendString(buf []byte, s string) []byte {
 		}
 		i += size
 	}
-	buf = append(buf, s[start:]...)
-	return append(buf, '"')
+	return append(buf, s[start:]...)
 }
