@@ -62,7 +62,7 @@ func observe(next http.Handler, log *slog.Logger, draining *atomic.Bool, request
 			}
 			// The message names the caller, so that a glance at the log shows
 			// which requests came by way of runsd.
-			userAgent := clip(r.UserAgent(), 256)
+			userAgent := clip(first(r.Header["User-Agent"]), 256)
 			record(ctx, log, "request from "+orUnknown(userAgent), cloudlog.HTTP(cloudlog.HTTPRequest{
 				Method:       r.Method,
 				URL:          clip(r.URL.RequestURI(), 2048),
@@ -128,7 +128,7 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // last to X-Forwarded-For, else the peer. It is for the log alone: off Cloud
 // Run anyone can write that header.
 func remoteIP(r *http.Request) string {
-	if f := r.Header.Get("X-Forwarded-For"); f != "" {
+	if f := first(r.Header["X-Forwarded-For"]); f != "" {
 		return clip(strings.TrimSpace(f[strings.LastIndexByte(f, ',')+1:]), 64)
 	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
@@ -136,6 +136,15 @@ func remoteIP(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
+}
+
+// first is the first of a header's values. Header.Get returns the same, but looks
+// first at how the name is spelled.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
 }
 
 func orUnknown(userAgent string) string {
