@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -32,7 +32,7 @@ func (s tacoService) EatTaco(ctx context.Context, request server.EatTacoRequest)
 		return nil, failure(err)
 	}
 	return &server.EatTacoResponse{
-		TacoConsumptionStatus: fmt.Sprintf("%s has consumed %d tacos", request.Name, len(request.Tacos)),
+		TacoConsumptionStatus: request.Name + " has consumed " + strconv.Itoa(len(request.Tacos)) + " tacos",
 	}, nil
 }
 
