@@ -1,7 +1,9 @@
 // Package chain measures a call all the way: front door, tacoclient, runsd, front
 // door again, tacoserver, on the local Cloud Run; and beside it the same way made
 // of floors, which are httputil's proxy, net/http's client, and a server that keeps
-// what it gets by bbolt and answers a constant.
+// what it gets by bbolt and answers a constant. Those of tacoclient and tacoserver
+// are measured in their places on the local Cloud Run as well: in a sandbox, with
+// all else as it is.
 //
 // The platform runs inside go test, so the measuring is this package's test:
 // with BENCH_CHAIN set to a file it writes a [Report] there. Package bench shows it.
@@ -38,6 +40,7 @@ type Round struct {
 const (
 	Here  = "here"
 	Floor = "floor"
+	Place = "a floor in its place" // which hop's, the part says
 )
 
 // Parts of the way. Each call of them eats what wasn't eaten before, so that there
@@ -52,6 +55,12 @@ const (
 	ByRunsd  = "runsd, front door, tacoserver"
 	Whole    = "front door, tacoclient, runsd, front door, tacoserver"
 )
+
+// places are the parts of the way with one hop's floor in its place.
+var places = map[string]string{
+	Tacoclient: "front door, the floor, runsd, front door, tacoserver",
+	Server:     "front door, tacoclient, runsd, front door, the floor",
+}
 
 // Hops are the processes on the way. Rest is what else the containers hold, which
 // no floor has.
@@ -145,20 +154,26 @@ func (r Report) timeByHop(text *strings.Builder) {
 }
 
 func (r Report) cpuByHop(text *strings.Builder, callers int) {
-	fmt.Fprintf(text, "\n### CPU by hop, callers: %d\n\n| hop | us a call | of the whole | its floor us | x floor |\n|---|---|---|---|---|\n", callers)
+	fmt.Fprintf(text, "\n### CPU by hop, callers: %d\n\n| hop | us a call | of the whole | its floor us | x floor | its floor in its place us | x floor |\n|---|---|---|---|---|---|---|\n", callers)
 	us, floorUS, x := r.beside(Whole, Whole, callers, allCPU)
 	whole := us
 	for _, hop := range Hops {
 		cpu := func(round Round) float64 { return round.CPU[hop] }
 		if hop == Rest {
 			us := r.median(Here, Whole, callers, cpu)
-			fmt.Fprintf(text, "| %s | %.1f | %.0f %% | none | none |\n", hop, us, 100*us/whole)
+			fmt.Fprintf(text, "| %s | %.1f | %.0f %% | none | none | | |\n", hop, us, 100*us/whole)
 			continue
 		}
 		us, floorUS, x := r.beside(Whole, Whole, callers, cpu)
-		fmt.Fprintf(text, "| %s | %.1f | %.0f %% | %.1f | %.2f |\n", hop, us, 100*us/whole, floorUS, x)
+		fmt.Fprintf(text, "| %s | %.1f | %.0f %% | %.1f | %.2f |", hop, us, 100*us/whole, floorUS, x)
+		if part, ok := places[hop]; ok {
+			_, floorUS, x := r.ratio(Here, Whole, Place, part, callers, cpu)
+			fmt.Fprintf(text, " %.1f | %.2f |\n", floorUS, x)
+		} else {
+			text.WriteString(" | |\n")
+		}
 	}
-	fmt.Fprintf(text, "| **the whole way** | %.1f | 100 %% | %.1f | %.2f |\n", us, floorUS, x)
+	fmt.Fprintf(text, "| **the whole way** | %.1f | 100 %% | %.1f | %.2f | | |\n", us, floorUS, x)
 	if callers == 1 {
 		return // the table before has it
 	}
@@ -169,12 +184,18 @@ func (r Report) cpuByHop(text *strings.Builder, callers int) {
 // beside is a figure of a part, that of a part made of floors, and the median of
 // their ratios in the same round.
 func (r Report) beside(here, floor string, callers int, of func(Round) float64) (us, floorUS, x float64) {
+	return r.ratio(Here, here, Floor, floor, callers, of)
+}
+
+// ratio is a figure of a part, that of another, and the median of their ratios in the
+// same round.
+func (r Report) ratio(way, part, way2, part2 string, callers int, of func(Round) float64) (us, us2, x float64) {
 	var ratios []float64
-	floors := r.rounds(Floor, floor, callers)
-	for i, round := range r.rounds(Here, here, callers) {
-		ratios = append(ratios, of(round)/of(floors[i]))
+	others := r.rounds(way2, part2, callers)
+	for i, round := range r.rounds(way, part, callers) {
+		ratios = append(ratios, of(round)/of(others[i]))
 	}
-	return r.median(Here, here, callers, of), r.median(Floor, floor, callers, of), stats.Median(ratios)
+	return r.median(way, part, callers, of), r.median(way2, part2, callers, of), stats.Median(ratios)
 }
 
 func allCPU(r Round) float64 {

@@ -62,9 +62,14 @@ func TestChain(t *testing.T) {
 	floor := filepath.Join(bin, "floor")
 	runsd := filepath.Join(bin, "runsd")
 	run := cloudruntest.Start(t,
-		cloudruntest.Service{Name: "tacoserver", Command: filepath.Join(bin, "server"), Runsd: runsd, Invokers: []string{"tacoclient", "probe"}, MinInstances: 1},
+		cloudruntest.Service{Name: "tacoserver", Command: filepath.Join(bin, "server"), Runsd: runsd, Invokers: []string{"tacoclient", "probe", "front"}, MinInstances: 1},
 		cloudruntest.Service{Name: "tacoclient", Command: filepath.Join(bin, "client"), Runsd: runsd, Invokers: []string{"user:" + person}, MinInstances: 1},
 		cloudruntest.Service{Name: "probe", Command: floor, Args: []string{"probe"}, Env: []string{"BENCH_FRESH=1"}, Runsd: runsd, Invokers: []string{"user:" + person}, MinInstances: 1},
+		// The floors of tacoclient and tacoserver in their places, and a tacoclient for
+		// the latter.
+		cloudruntest.Service{Name: "front", Command: floor, Args: []string{"service", "-variant", "front"}, Env: []string{"BENCH_NEXT=http://tacoserver"}, Runsd: runsd, Invokers: []string{"user:" + person}, MinInstances: 1},
+		cloudruntest.Service{Name: "keeper", Command: filepath.Join(bin, "keeper"), Args: []string{"service", "-variant", "keeper"}, Env: []string{"BENCH_DB=/tmp/floor.db"}, Runsd: runsd, Invokers: []string{"keepers-client"}, MinInstances: 1},
+		cloudruntest.Service{Name: "keepers-client", Command: filepath.Join(bin, "client"), Env: []string{"TACO_HOST=keeper"}, Runsd: runsd, Invokers: []string{"user:" + person}, MinInstances: 1},
 	)
 	door := findDoor(t, run)
 	const fresh = "BENCH_FRESH=1"
@@ -100,7 +105,10 @@ func TestChain(t *testing.T) {
 		Runsd:      inside["tacoclient runsd"],
 	}
 	for key, pids := range inside {
-		if key != "tacoserver app" && key != "tacoclient app" && key != "tacoclient runsd" && !strings.HasPrefix(key, "probe ") {
+		if key == "tacoclient app" || key == "tacoserver app" || key == "tacoclient runsd" {
+			continue
+		}
+		if strings.HasPrefix(key, "tacoclient ") || strings.HasPrefix(key, "tacoserver ") {
 			hops[Rest] = append(hops[Rest], pids...)
 		}
 	}
@@ -123,6 +131,8 @@ func TestChain(t *testing.T) {
 		{Floor, ByRunsd, calling(floor, "http://"+floorRunsd.Addr, fresh), map[string][]int{Door: {innerDoor.PID()}, Server: floors[Server], Runsd: floors[Runsd]}},
 		{Here, Whole, through(person, "tacoclient", "BENCH_GET=/", fresh), hops},
 		{Floor, Whole, calling(floor, "https://"+outerDoor.Addr, outerCA, tokenOf(person, "tacoclient"), "BENCH_GET=/", fresh), floors},
+		{Place, places[Tacoclient], through(person, "front", "BENCH_GET=/", fresh), map[string][]int{Tacoclient: inside["front app"]}},
+		{Place, places[Server], through(person, "keepers-client", "BENCH_GET=/", fresh), map[string][]int{Server: inside["keeper app"]}},
 	}
 
 	var report Report

@@ -30,6 +30,9 @@ func TestHopsAddUp(t *testing.T) {
 	add(Here, ByRunsd, 450, 450, 450)   // 50
 	add(Floor, Whole, 700, 700, 700)    // 390, of which 100 the front door's
 	add(Here, Whole, 1000, 1000, 1000)  // 550, of which 180
+	r.Cells = append(r.Cells,
+		Cell{Way: Place, Part: places[Tacoclient], Callers: 1, Rounds: []Round{{CPU: map[string]float64{Tacoclient: 2}}, {CPU: map[string]float64{Tacoclient: 2}}, {CPU: map[string]float64{Tacoclient: 8}}}},
+		Cell{Way: Place, Part: places[Server], Callers: 1, Rounds: []Round{{CPU: map[string]float64{Server: 1}}, {CPU: map[string]float64{Server: 4}}, {CPU: map[string]float64{Server: 4}}}})
 	for way, want := range map[string]map[string]float64{
 		Here:  {Door: 380, Tacoclient: 370, Runsd: 50, Server: 200},
 		Floor: {Door: 210, Tacoclient: 290, Runsd: 100, Server: 100},
@@ -49,7 +52,9 @@ func TestHopsAddUp(t *testing.T) {
 	for _, row := range []string{
 		"| front door, both times | 380 | 38 % | 210 | 1.81 |",
 		"| **the whole way** | 1000 | 100 % | 700 | 1.43 |",
-		"| front door, both times | 1000.0 | 99 % | 700.0 | 1.43 |",
+		"| front door, both times | 1000.0 | 99 % | 700.0 | 1.43 | | |",
+		"| tacoclient | 4.0 | 0 % | 4.0 | 1.00 | 2.0 | 2.00 |",
+		"| tacoserver | 1.0 | 0 % | 1.0 | 1.00 | 4.0 | 0.25 |",
 		"| a record to keep, in memory | a constant | 200.0 | 50.0 | 4.00 |",
 		"| a record to keep, on the disk | a commit of bbolt | 1500.0 | 1000.0 | 1.50 |",
 	} {

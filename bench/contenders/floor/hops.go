@@ -15,6 +15,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/amammay/otorun/bench/internal/contender"
 	"github.com/amammay/otorun/bench/internal/selfsigned"
@@ -93,12 +94,16 @@ func (p *pool) Get() []byte {
 
 func (p *pool) Put(b []byte) { p.Pool.Put(&b) }
 
-// front asks next with a request made before: what stands for tacoclient.
+// front asks next to eat, something else each time: what stands for tacoclient.
 func front(ln net.Listener, size work.Size) error {
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}}
-	next, body := os.Getenv("BENCH_NEXT")+work.Wires["floor"].Path, size.JSON()
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1000, DisableCompression: true}}
+	next := os.Getenv("BENCH_NEXT") + work.Wires["floor"].Path
+	size.Tacos = []string{size.Tacos[0], "TACO"}
+	begin, end, _ := bytes.Cut(size.JSON(), []byte("TACO"))
+	var n atomic.Int64
 	return http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, err := client.Post(next, "application/json", bytes.NewReader(body))
+		body := strconv.AppendInt(bytes.Clone(begin), n.Add(1), 10)
+		answer, err := client.Post(next, "application/json", bytes.NewReader(append(body, end...)))
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 			return

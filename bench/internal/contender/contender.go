@@ -7,7 +7,8 @@
 //	oto call -to ... -size small -c 80     {}
 //	                                       -> {"millis":500}  <- {"calls":20000,...}
 //
-// The end of its input ends it, so that none is left behind.
+// The end of its input ends it, so that none is left behind. Started by "oto service",
+// a server is a service of Cloud Run instead: it serves at $PORT until it is ended.
 package contender
 
 import (
@@ -90,7 +91,7 @@ func (p Program) Main() {
 
 func (p Program) run(args []string) error {
 	if len(args) == 0 {
-		return errors.New("want serve or call")
+		return errors.New("want serve, service or call")
 	}
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	variant := fs.String("variant", "", "`name` of the server or client")
@@ -108,12 +109,19 @@ func (p Program) run(args []string) error {
 	}
 	o.Size = size
 	switch args[0] {
-	case "serve":
+	case "serve", "service":
 		start, ok := p.Servers[*variant]
 		if !ok {
 			return fmt.Errorf("no server %q here", *variant)
 		}
-		return serve(start, size)
+		if args[0] == "serve" {
+			return serve(start, size)
+		}
+		ln, err := net.Listen("tcp", ":"+os.Getenv("PORT"))
+		if err != nil {
+			return err
+		}
+		return start(ln, size)
 	case "call":
 		start, ok := p.Clients[*variant]
 		if !ok {
@@ -125,7 +133,7 @@ func (p Program) run(args []string) error {
 		}
 		return obey(Ready{}, func(order Order) any { return Measure(call, o.Callers, order) })
 	}
-	return fmt.Errorf("%s: want serve or call", args[0])
+	return fmt.Errorf("%s: want serve, service or call", args[0])
 }
 
 // obey says ready, and then answers each line with do's result.
