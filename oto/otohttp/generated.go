@@ -34,7 +34,10 @@ func (p *generatedCalls[Request, Response]) get(w http.ResponseWriter) *generate
 // garbage collector: OnErr, which is the program's, has seen its answer.
 func (p *generatedCalls[Request, Response]) put(c *generatedCall[Request, Response]) {
 	var none Request
-	c.answer, c.request, c.decoder, c.encoder = answer{}, none, otojson.Decoder{}, otojson.Encoder{}
+	c.answer = answer{}
+	c.request = none
+	c.decoder = otojson.Decoder{}
+	c.encoder = otojson.Encoder{}
 	c.body.empty()
 	p.Put(c)
 }
