@@ -63,7 +63,7 @@ func TestContendersAnswerRightly(t *testing.T) {
 				turns = append(turns, turn{server: p, client: p.generator(), size: size, gzip: true}, turn{server: floor, client: p, size: size})
 			}
 			for _, turn := range turns {
-				r, err := b.play(turn)
+				r, err := b.play(turn, b.turn)
 				if err != nil {
 					t.Errorf("%s with %s, size %s: %v", turn.server.variant, turn.client.variant, id, err)
 					continue

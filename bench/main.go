@@ -1,7 +1,7 @@
 // Bench measures EatTaco as this project serves and calls it beside its peers: a
 // floor, hand-written net/http, Twirp, Connect and grpc-go.
 //
-//	$ cd bench && go run .            # about twenty minutes; Linux, a quiet machine
+//	$ cd bench && go run .            # about half an hour; Linux, a quiet machine
 //	$ cd bench && go run . -quick     # under two minutes, once all is built
 //
 // Servers, clients and what makes the load are processes of their own, which talk
@@ -17,7 +17,8 @@
 //	-only A,B          sections: server, instructions, gzip, client, pair, start, chain
 //	-peers REGEXP      only these, by the name of the variant, such as 'oto|grpc.*'
 //	-sizes A,B         small, k1, k100, answer, prose
-//	-rounds N -turn D  how often, and for how long, each is measured
+//	-rounds N -turn D  how often, and for how long, each is measured; what answers
+//	                   fast is in turns of D/4, and in 4 N rounds
 //	-out FOLDER        where RESULTS.md and chart.svg go; "" is nowhere
 //
 // runsd beside its peers is measured by go run ./runsd.
@@ -183,6 +184,8 @@ func (b *bench) report(chosen []section) (string, error) {
 	how := fmt.Sprintf("%d rounds, turns of %s", b.rounds, b.turn)
 	if b.quick {
 		how += " (-quick)"
+	} else {
+		how += fmt.Sprintf("; of servers, clients and pairs %d and %s, but for 100,000 tacos", quarters*b.rounds, b.turn/quarters)
 	}
 	fmt.Fprintf(&text, "# The pair beside its peers\n\nMade by `cd bench && go run .` on %s: %s, Linux %s, %d CPUs; %s.\n\nPeers: %s.\n",
 		begin.at.UTC().Format("2006-01-02"), runtime.Version(), strings.TrimSpace(string(kernel)), runtime.NumCPU(), how, versions)

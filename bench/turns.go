@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/amammay/otorun/bench/internal/contender"
 	"github.com/amammay/otorun/bench/internal/process"
@@ -29,8 +30,9 @@ type result struct {
 	Reopened       float64 // and those a call after the warm-up
 }
 
-// play measures one turn, with a server and a client that are started for it.
-func (b *bench) play(t turn) (result, error) {
+// play measures one turn of a length, with a server and a client that are started for
+// it.
+func (b *bench) play(t turn, length time.Duration) (result, error) {
 	server, err := process.Start(nil, nil, filepath.Join(b.bin, t.server.program), "serve", "-variant", t.server.variant, "-size", t.size.ID)
 	if err != nil {
 		return result{}, err
@@ -48,7 +50,7 @@ func (b *bench) play(t turn) (result, error) {
 
 	// A run for warming up, of which nothing counts: connections are opened, pools
 	// filled, and the heap has found its size.
-	if _, err := client.Run(contender.Order{Millis: int(b.turn.Milliseconds()) / 3}); err != nil {
+	if _, err := client.Run(contender.Order{Millis: int(length.Milliseconds()) / 3}); err != nil {
 		return result{}, err
 	}
 	var before, after contender.Stats
@@ -57,7 +59,7 @@ func (b *bench) play(t turn) (result, error) {
 	}
 	serverBefore, err1 := process.CPU(server.PID())
 	clientBefore, err2 := process.CPU(client.PID())
-	load, err := client.Run(contender.Order{Millis: int(b.turn.Milliseconds())})
+	load, err := client.Run(contender.Order{Millis: int(length.Milliseconds())})
 	if err != nil {
 		return result{}, err
 	}
@@ -82,19 +84,27 @@ func (b *bench) play(t turn) (result, error) {
 	}, nil
 }
 
+// quarters are into how many short turns one is divided, in as many rounds.
+const quarters = 4
+
 // inTurns measures the turns one after the other, again in each round, and in each
 // round another one first. Results are by turn, then by round.
 func (b *bench) inTurns(what string, turns []turn) ([][]result, error) {
 	results := make([][]result, len(turns))
-	rounds := b.rounds
-	if b.quick && turns[0].size.ID == "k100" {
+	rounds, length := b.rounds, b.turn
+	switch long := turns[0].size.ID == "k100"; {
+	case long && b.quick:
 		rounds = 1 // a turn of these takes as long as its first calls do
+	case !long && !b.quick:
+		// The closer to each other two are measured, and the more often, the less
+		// it matters what else the machine does.
+		rounds, length = quarters*rounds, length/quarters
 	}
 	for round := range rounds {
 		for i := range turns {
 			at := (i + round) % len(turns)
 			t := turns[at]
-			r, err := b.play(t)
+			r, err := b.play(t, length)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s, size %s: %w", what, t.client.variant, t.size.ID, err)
 			}
