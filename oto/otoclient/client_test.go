@@ -188,6 +188,58 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
+// Also a request whose body a hook took away, or replaced, is sent on.
+func TestRedirectOfAHookedBody(t *testing.T) {
+	t.Parallel()
+	base := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/elsewhere" {
+			w.Header().Set("Location", "/elsewhere") // which has no body
+			w.WriteHeader(http.StatusPermanentRedirect)
+			return
+		}
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, `{"status":"%s %s %v"}`, r.Method, body, err)
+	}).RemoteHost
+	for name, hook := range map[string]func(*http.Request) error{
+		"POST  <nil>": func(r *http.Request) error { r.Body, r.GetBody, r.ContentLength = nil, nil, 0; return nil },
+		"POST tacos <nil>": func(r *http.Request) error {
+			r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("tacos")), nil }
+			r.Body, _ = r.GetBody()
+			r.ContentLength = 5
+			return nil
+		},
+	} {
+		for _, c := range []*http.Client{nil, {}} {
+			answer, err := eat(t.Context(), &otoclient.Client{RemoteHost: base, HTTPClient: c, BeforeRequest: hook}, sammy)
+			if err != nil || answer.Status != name {
+				t.Errorf("Eat = %+v, %v, want %s", answer, err, name)
+			}
+		}
+	}
+}
+
+// A request that says it may be repeated is, when its connection turns out to be
+// closed: by net/http.
+func TestIdempotencyKey(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int64
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1) == 2 {
+			panic(http.ErrAbortHandler) // closes the connection without an answer
+		}
+		io.WriteString(w, "{}")
+	})
+	c.BeforeRequest = func(r *http.Request) error { r.Header.Set("Idempotency-Key", "1"); return nil }
+	for range 2 {
+		if _, err := eat(t.Context(), c, sammy); err != nil {
+			t.Errorf("Eat: %v", err)
+		}
+	}
+	if requests.Load() != 3 {
+		t.Errorf("%d requests, want 3", requests.Load())
+	}
+}
+
 func TestRedirectsWithoutEnd(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
@@ -362,6 +414,7 @@ func TestBeforeRequestAsOverNetHTTP(t *testing.T) {
 		{"path and query", func(r *http.Request) { r.URL.Path, r.URL.RawQuery = "/a b/ü%2F", "x=1&y=;" }},
 		{"opaque", func(r *http.Request) { r.URL.Opaque = "//" + r.URL.Host + "/a%2Fb" }},
 		{"line break in a query", func(r *http.Request) { r.URL.RawQuery = "a HTTP/1.1\r\nX-B: b" }},
+		{"IPv6 without brackets", func(r *http.Request) { r.URL.Host = "0:0:0:0:0:0:0:1:" + r.URL.Port() }},
 		{"user", func(r *http.Request) { r.URL.User = url.UserPassword("a", "b") }},
 		{"method", func(r *http.Request) { r.Method = http.MethodPut }},
 		{"no body", func(r *http.Request) { r.Body, r.GetBody, r.ContentLength = nil, nil, 0 }},

@@ -53,7 +53,7 @@ func isPlainHost(host string) bool {
 }
 
 // isPlainName reports whether the header's name is in canonical form and says
-// nothing of how the request is sent.
+// nothing of how the request is sent, nor that it may be sent again.
 func isPlainName(name string) bool {
 	upper := true
 	for i := range len(name) {
@@ -66,7 +66,7 @@ func isPlainName(name string) bool {
 		upper = c == '-'
 	}
 	switch name {
-	case "", "Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+	case "", "Connection", "Content-Length", "Expect", "Host", "Idempotency-Key", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "X-Idempotency-Key":
 		return false
 	}
 	return true
@@ -123,7 +123,7 @@ func appendHead(b []byte, r *http.Request, proxy bool) []byte {
 // address returns what to dial for u, whose host is plain.
 func address(u *url.URL) string {
 	port := u.Port()
-	if port != "" && len(u.Host) == len(u.Hostname())+len(":")+len(port) {
+	if port != "" && strings.Count(u.Host, ":") == 1 {
 		return u.Host
 	}
 	if port == "" {

@@ -15,7 +15,8 @@
 // What that way doesn't cover goes over net/http: https, a proxy that wants TLS or a
 // password, a context with a [net/http/httptrace.ClientTrace], requests that a hook
 // has changed into something else than a POST of a body at hand, and systems other
-// than Unix.
+// than Unix. Over its own connections no answer is asked for packed: between services
+// the network is fast, and unpacking costs more than the call.
 //
 // The package imports nothing but the standard library and its sister otojson.
 package otoclient

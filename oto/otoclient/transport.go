@@ -149,7 +149,7 @@ func (t *resumed) RoundTrip(r *http.Request) (*http.Response, error) {
 		return t.then.RoundTrip(r)
 	}
 	t.answer, answer.Request = nil, r
-	return answer, r.Body.Close()
+	return answer, nil // r's body was closed when it was sent, or is ours
 }
 
 // ended says why ctx has ended, or that a connection's deadline, which is ctx's or

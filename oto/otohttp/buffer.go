@@ -49,14 +49,6 @@ func putBuffer(b *buffer) {
 	}
 }
 
-// empty makes b ready for the next use, without its memory if that is large.
-func (b *buffer) empty() {
-	if cap(b.data) > keepBuffer {
-		b.data = nil
-	}
-	b.data = b.data[:0]
-}
-
 // Write appends p. It returns no error.
 func (b *buffer) Write(p []byte) (int, error) {
 	b.data = append(b.data, p...)

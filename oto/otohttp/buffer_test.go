@@ -106,3 +106,16 @@ func TestBufferPoolKeepsNoLargeOnes(t *testing.T) {
 		}
 	}
 }
+
+// A call that waits for its service holds no large buffer.
+func TestCallLetsGoOfALargeBody(t *testing.T) {
+	t.Parallel()
+	for size, held := range map[int]bool{keptInCall: true, keptInCall + 1: false} {
+		c := new(generatedCall[int, int])
+		c.hold()
+		c.body.data = make([]byte, size)
+		if c.letGo(); (c.body != nil) != held {
+			t.Errorf("a body of %d bytes is held: %t", size, c.body != nil)
+		}
+	}
+}

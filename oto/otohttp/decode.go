@@ -75,16 +75,13 @@ func packedWithGzip(header http.Header) (bool, error) {
 	return packed, nil
 }
 
-// readText returns the body of r, unpacked. It works in the empty buffer b, and
-// leaves it empty.
+// readText returns the body of r, unpacked. It works in the empty buffer b.
 func readText(b *buffer, r *http.Request, limit int64) (string, error) {
 	if r.Body != nil && r.ContentLength > keepBuffer && len(r.Header["Content-Encoding"]) == 0 {
 		return readLong(b, r, limit)
 	}
 	err := readBody(b, r, limit)
-	text := string(b.data)
-	b.empty()
-	return text, err
+	return string(b.data), err
 }
 
 // readLong returns a long body, which is read into what becomes the text: to read it

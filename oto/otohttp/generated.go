@@ -12,11 +12,14 @@ import (
 // the next call uses again.
 type generatedCall[Request, Response any] struct {
 	answer
-	body    buffer // what is read, and then what is written
+	body    *buffer // what is read, and then what is written; nil in between if it is large
 	request Request
 	decoder otojson.Decoder
 	encoder otojson.Encoder
 }
+
+// keptInCall is the largest body that stays with its call.
+const keptInCall = 4 << 10
 
 // generatedCalls is a method's pool of them.
 type generatedCalls[Request, Response any] struct{ sync.Pool }
@@ -31,15 +34,40 @@ func (p *generatedCalls[Request, Response]) get(w http.ResponseWriter) *generate
 }
 
 // put gives back a call that has been answered. One that failed is left to the
-// garbage collector: OnErr, which is the program's, has seen its answer.
+// garbage collector: OnErr, which is the program's, has seen its answer. So is one
+// whose request the program's types have decoded: they may point into it.
 func (p *generatedCalls[Request, Response]) put(c *generatedCall[Request, Response]) {
+	c.letGo()
+	if c.decoder.Foreign() {
+		return
+	}
 	var none Request
 	c.answer = answer{}
 	c.request = none
 	c.decoder = otojson.Decoder{}
 	c.encoder = otojson.Encoder{}
-	c.body.empty()
 	p.Put(c)
+}
+
+// hold gives the call an empty body.
+func (c *generatedCall[_, _]) hold() {
+	if c.body == nil {
+		c.body = getBuffer()
+	}
+}
+
+// letGo empties the body, and gives it back if it is large: a service may take long,
+// and others come meanwhile.
+func (c *generatedCall[_, _]) letGo() {
+	if c.body == nil {
+		return
+	}
+	if cap(c.body.data) > keptInCall {
+		putBuffer(c.body)
+		c.body = nil
+		return
+	}
+	c.body.data = c.body.data[:0]
 }
 
 // read is Decode of the request, by generated code if there is some.
@@ -50,7 +78,9 @@ func (c *generatedCall[Request, _]) read(s *Server, r *http.Request, decode func
 	if err := checkContentType(r.Header); err != nil {
 		return err
 	}
-	text, err := readText(&c.body, r, s.bodyLimit())
+	c.hold()
+	text, err := readText(c.body, r, s.bodyLimit())
+	c.letGo()
 	if err != nil {
 		return err
 	}
@@ -65,9 +95,10 @@ func (c *generatedCall[_, Response]) write(r *http.Request, response *Response, 
 	if encode == nil {
 		return Encode(&c.answer, r, http.StatusOK, response)
 	}
+	c.hold()
 	var err error
 	if c.body.data, err = otojson.Append(&c.encoder, c.body.data, response, encode); err != nil {
 		return Errorf(Internal, "encode response").WithCause(err)
 	}
-	return send(&c.answer, r, http.StatusOK, &c.body)
+	return send(&c.answer, r, http.StatusOK, c.body)
 }

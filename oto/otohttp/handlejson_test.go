@@ -202,6 +202,48 @@ func TestHandleJSONCallsShareNothing(t *testing.T) {
 	}
 }
 
+// ownPointer is a type whose UnmarshalJSON leaves a pointer into itself.
+type ownPointer struct {
+	text [16]byte
+	part []byte
+}
+
+func (p *ownPointer) UnmarshalJSON(b []byte) error {
+	p.part = append(p.text[:0], b[1:len(b)-1]...)
+	return nil
+}
+
+// A request with such a type is the service's to keep, as any other.
+func TestRequestsWithPointersIntoThemselves(t *testing.T) {
+	t.Parallel()
+	type order struct{ Code ownPointer }
+	decode := func(d *otojson.Decoder, r *order) {
+		for more := d.Object(); more; more = d.MoreMembers() {
+			if d.Key([]string{"Code"}) == "Code" {
+				d.Any(&r.Code)
+			}
+		}
+	}
+	unexpected := func(d *otojson.Decoder, r *order) { d.Bool(new(bool)) } // which leaves all to encoding/json
+	for name, decode := range map[string]func(*otojson.Decoder, *order){"by encoding/json": nil, "by a field": decode, "given up": unexpected} {
+		var kept []order
+		server := otohttp.NewServer()
+		otohttp.HandleJSON(server, "Orders", "Order", decode, nil, func(e *otojson.Encoder, _ *order) { e.Null() },
+			func(_ context.Context, r order) (*order, error) { kept = append(kept, r); return &r, nil })
+		url := listen(t, server) + "/oto/Orders.Order"
+		for i := range 10 {
+			if got := do(t, url, request{body: fmt.Sprintf(`{"Code":"number %d"}`, i)}); got.status != http.StatusOK {
+				t.Fatalf("%s: status %d: %s", name, got.status, got.body)
+			}
+		}
+		for i, r := range kept {
+			if want := fmt.Sprintf("number %d", i); string(r.Code.part) != want {
+				t.Errorf("%s: %q is kept, want %q", name, r.Code.part, want)
+			}
+		}
+	}
+}
+
 // The strings of a request are parts of its body, unless they are to be copied.
 func TestServerCopyStrings(t *testing.T) {
 	t.Parallel()

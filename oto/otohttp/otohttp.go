@@ -39,7 +39,8 @@ func Handle[Request, Response any](server *Server, service, method string, call 
 
 // HandleJSON is Handle with generated code: decode for requests, encode for answers,
 // and check, whose error a request gets instead of a call. Where decode or encode is
-// nil encoding/json is used, and without check nothing is checked.
+// nil encoding/json is used, and without check nothing is checked. The three must not
+// keep what they are pointed to.
 func HandleJSON[Request, Response any](server *Server, service, method string,
 	decode func(*otojson.Decoder, *Request), check func(*Request) error, encode func(*otojson.Encoder, *Response),
 	call func(context.Context, Request) (*Response, error),
@@ -63,6 +64,8 @@ func HandleJSON[Request, Response any](server *Server, service, method string,
 			server.fail(&c.answer, r, err)
 			return
 		}
-		calls.put(c)
+		if decode != nil { // else encoding/json has had the request
+			calls.put(c)
+		}
 	})
 }

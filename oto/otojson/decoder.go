@@ -27,7 +27,13 @@ type Decoder struct {
 	spare  int // items that lists may be given room for on a guess
 	copied bool
 	failed bool
+
+	foreign bool // others have decoded something
 }
+
+// Foreign reports whether other code than generated has decoded some of the text, into
+// what it may still have a pointer to: a type's own UnmarshalJSON may keep one.
+func (d *Decoder) Foreign() bool { return d.foreign }
 
 // fail gives up.
 func (d *Decoder) fail() {
@@ -311,6 +317,7 @@ func (d *Decoder) Time(p *time.Time) {
 
 // Any reads a value of any type by encoding/json into what p points to.
 func (d *Decoder) Any(p any) {
+	d.foreign = true
 	if err := json.Unmarshal([]byte(d.raw()), p); err != nil {
 		d.fail()
 	}

@@ -53,6 +53,7 @@ func Unmarshal[T any](d *Decoder, text string, copied bool, v *T, decode func(*D
 	}
 	var zero T
 	*v = zero
+	d.foreign = true
 	return json.Unmarshal([]byte(text), v)
 }
 
