@@ -125,9 +125,10 @@ func listen(port int) (net.Listener, error) {
 // Run's largest request, over a slow line.
 func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:      h,
-		ReadTimeout:  60 * time.Second, // the header's too: one of its own is one more to set, each time
-		WriteTimeout: 120 * time.Second,
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       60 * time.Second,
+		WriteTimeout:      120 * time.Second,
 		// Longer than any of our callers keeps an idle connection: the one who
 		// closes it must be the one who might write to it, or a request is lost.
 		IdleTimeout: 620 * time.Second,

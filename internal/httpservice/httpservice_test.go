@@ -132,7 +132,7 @@ func TestMainServes(t *testing.T) {
 func TestTimeouts(t *testing.T) {
 	s := newServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	for name, d := range map[string]time.Duration{
-		"read": s.ReadTimeout, "write": s.WriteTimeout, "idle": s.IdleTimeout,
+		"header": s.ReadHeaderTimeout, "read": s.ReadTimeout, "write": s.WriteTimeout, "idle": s.IdleTimeout,
 	} {
 		if d <= 0 {
 			t.Errorf("no %s timeout", name)
