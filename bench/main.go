@@ -75,8 +75,8 @@ func run(args []string, stdout io.Writer) error {
 	if b.quick {
 		b.rounds, b.turn = 2, 100*time.Millisecond
 	}
-	if b.rounds < 1 || b.turn < 10*time.Millisecond {
-		return fmt.Errorf("%d rounds of %s: want at least 1 of 10ms", b.rounds, b.turn)
+	if b.rounds < 1 || b.turn < 100*time.Millisecond {
+		return fmt.Errorf("%d rounds of %s: want at least 1 of 100ms", b.rounds, b.turn)
 	}
 	if fs.NArg() > 0 {
 		return fmt.Errorf("no arguments expected, got %q", fs.Arg(0))
@@ -185,7 +185,7 @@ func (b *bench) report(chosen []section) (string, error) {
 	if b.quick {
 		how += " (-quick)"
 	} else {
-		how += fmt.Sprintf("; of servers, clients and pairs %d and %s, but for 100,000 tacos", quarters*b.rounds, b.turn/quarters)
+		how += fmt.Sprintf("; of all but the start, the whole way and 100,000 tacos %d and %s", quarters*b.rounds, b.turn/quarters)
 	}
 	fmt.Fprintf(&text, "# The pair beside its peers\n\nMade by `cd bench && go run .` on %s: %s, Linux %s, %d CPUs; %s.\n\nPeers: %s.\n",
 		begin.at.UTC().Format("2006-01-02"), runtime.Version(), strings.TrimSpace(string(kernel)), runtime.NumCPU(), how, versions)

@@ -84,7 +84,7 @@ func (b *bench) play(t turn, length time.Duration) (result, error) {
 	}, nil
 }
 
-// quarters are into how many short turns one is divided, in as many rounds.
+// quarters are the short turns that come for a long one, each in a round of its own.
 const quarters = 4
 
 // inTurns measures the turns one after the other, again in each round, and in each
