@@ -165,7 +165,7 @@ func checkTables(t *testing.T, text string) {
 func TestReportIsWritten(t *testing.T) {
 	dir := t.TempDir()
 	var stdout bytes.Buffer
-	if err := run([]string{"-only", "server", "-peers", "oto", "-sizes", "small", "-rounds", "1", "-turn", "10ms", "-out", dir}, &stdout); err != nil {
+	if err := run([]string{"-only", "server", "-peers", "oto", "-sizes", "small", "-rounds", "1", "-turn", "100ms", "-out", dir}, &stdout); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "RESULTS.md"))
@@ -233,7 +233,7 @@ func TestWrongFlags(t *testing.T) {
 		{[]string{"-peers", "cobol"}, "no peer"},
 		{[]string{"-sizes", "small,huge"}, `no size "huge"`},
 		{[]string{"-rounds", "0"}, "want at least 1"},
-		{[]string{"-turn", "1ms"}, "of 10ms"},
+		{[]string{"-turn", "1ms"}, "of 100ms"},
 		{[]string{"server"}, "no arguments expected"},
 	} {
 		if err := run(tt.args, io.Discard); err == nil || !strings.Contains(err.Error(), tt.want) {
