@@ -637,7 +637,11 @@ func TestCloudrunWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(source, []byte(strings.Replace(string(text), `"%s has consumed`, `"%s has devoured`, 1)), 0o666); err != nil {
+	changed := strings.Replace(string(text), `" has consumed `, `" has devoured `, 1)
+	if changed == string(text) {
+		t.Fatalf("%s has not the words that are to change", source)
+	}
+	if err := os.WriteFile(source, []byte(changed), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "the new revision", func() bool { return asked() == after })

@@ -21,7 +21,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pacedotdev/oto/otojson"
 	"go.etcd.io/bbolt"
 
 	"github.com/amammay/otorun/server/internal/eaters"
@@ -49,23 +48,16 @@ type put struct {
 	tacos []byte // as JSON
 	count int
 	done  chan error
-
-	encoder otojson.Encoder
 }
-
-// puts are those that have been told. One of a write that panicked isn't: nobody
-// has read its done.
-var puts = sync.Pool{New: func() any { return &put{done: make(chan error, 1)} }}
 
 // Put makes tacos the record of the person name. The ctx is not looked at: what
 // has to be waited for is the disk, which can't be told to stop.
 func (s *Store) Put(_ context.Context, name string, tacos []string) error {
-	p := puts.Get().(*put)
-	var err error
-	p.name, p.count = name, len(tacos)
-	if p.tacos, err = otojson.Append(&p.encoder, p.tacos[:0], &tacos, encodeTacos); err != nil {
+	text, err := json.Marshal(tacos)
+	if err != nil {
 		return err
 	}
+	p := &put{name: name, tacos: text, count: len(tacos), done: make(chan error, 1)}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, p)
 	first := len(s.waiting) == 1
@@ -73,27 +65,11 @@ func (s *Store) Put(_ context.Context, name string, tacos []string) error {
 	if first {
 		s.write()
 	}
-	err = <-p.done
-	p.free()
-	if err != nil {
+	if err := <-p.done; err != nil {
 		return fmt.Errorf("keep what %q has eaten in %s: %w", name, s.db.Path(), err)
 	}
 	return nil
 }
-
-// keepTacos is how many bytes of tacos are kept for the next put.
-const keepTacos = 64 << 10
-
-func (p *put) free() {
-	tacos := p.tacos[:0]
-	if cap(tacos) > keepTacos {
-		tacos = nil
-	}
-	*p = put{tacos: tacos, done: p.done}
-	puts.Put(p)
-}
-
-func encodeTacos(e *otojson.Encoder, tacos *[]string) { e.Strings(*tacos) }
 
 // errUnchanged ends a transaction that has nothing to write.
 var errUnchanged = errors.New("nothing has changed")
