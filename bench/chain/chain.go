@@ -161,7 +161,7 @@ func (r Report) cpuByHop(text *strings.Builder, callers int) {
 		cpu := func(round Round) float64 { return round.CPU[hop] }
 		if hop == Rest {
 			us := r.median(Here, Whole, callers, cpu)
-			fmt.Fprintf(text, "| %s | %.1f | %.0f %% | none | none | | |\n", hop, us, 100*us/whole)
+			fmt.Fprintf(text, "| %s | %.1f | %.0f %% | none | none | none | none |\n", hop, us, 100*us/whole)
 			continue
 		}
 		us, floorUS, x := r.beside(Whole, Whole, callers, cpu)
@@ -170,10 +170,10 @@ func (r Report) cpuByHop(text *strings.Builder, callers int) {
 			_, floorUS, x := r.ratio(Here, Whole, Place, part, callers, cpu)
 			fmt.Fprintf(text, " %.1f | %.2f |\n", floorUS, x)
 		} else {
-			text.WriteString(" | |\n")
+			text.WriteString(" none | none |\n")
 		}
 	}
-	fmt.Fprintf(text, "| **the whole way** | %.1f | 100 %% | %.1f | %.2f | | |\n", us, floorUS, x)
+	fmt.Fprintf(text, "| **the whole way** | %.1f | 100 %% | %.1f | %.2f | none | none |\n", us, floorUS, x)
 	if callers == 1 {
 		return // the table before has it
 	}

@@ -52,7 +52,7 @@ func TestHopsAddUp(t *testing.T) {
 	for _, row := range []string{
 		"| front door, both times | 380 | 38 % | 210 | 1.81 |",
 		"| **the whole way** | 1000 | 100 % | 700 | 1.43 |",
-		"| front door, both times | 1000.0 | 99 % | 700.0 | 1.43 | | |",
+		"| front door, both times | 1000.0 | 99 % | 700.0 | 1.43 | none | none |",
 		"| tacoclient | 4.0 | 0 % | 4.0 | 1.00 | 2.0 | 2.00 |",
 		"| tacoserver | 1.0 | 0 % | 1.0 | 1.00 | 4.0 | 0.25 |",
 		"| a record to keep, in memory | a constant | 200.0 | 50.0 | 4.00 |",
