@@ -12,9 +12,9 @@ type Client struct {
 	// http://localhost:8080/oto/.
 	RemoteHost string
 	// HTTPClient sends the requests; nil is one of our own. Ours keeps up to 80
-	// connections to a host, over which further calls take turns (a service that
-	// calls itself needs one of its own), and ends a call whose context has no
-	// deadline after 10 seconds.
+	// connections to a host, or to a proxy for all that is behind it, over which
+	// further calls take turns (a service that calls itself needs one of its own),
+	// and ends a call whose context has no deadline after 10 seconds.
 	HTTPClient *http.Client
 	// BeforeRequest may change a request just before it is sent, or stop it with
 	// an error, which the call then returns.

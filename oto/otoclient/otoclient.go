@@ -14,9 +14,10 @@
 // each connection, and handing a call to them and back costs more than the call.
 // What that way doesn't cover goes over net/http: https, a proxy that wants TLS or a
 // password, a context with a [net/http/httptrace.ClientTrace], requests that a hook
-// has changed into something else than a POST of a body at hand, and systems other
-// than Unix. Over its own connections no answer is asked for packed: between services
-// the network is fast, and unpacking costs more than the call.
+// has changed into something else than a POST of a body at hand or given an
+// Idempotency-Key, by which net/http may send them again, and systems other than Unix.
+// Over its own connections no answer is asked for packed: between services the network
+// is fast, and unpacking costs more than the call.
 //
 // The package imports nothing but the standard library and its sister otojson.
 package otoclient

@@ -34,11 +34,11 @@ func (p *generatedCalls[Request, Response]) get(w http.ResponseWriter) *generate
 }
 
 // put gives back a call that has been answered. One that failed is left to the
-// garbage collector: OnErr, which is the program's, has seen its answer. So is one
-// whose request the program's types have decoded: they may point into it.
-func (p *generatedCalls[Request, Response]) put(c *generatedCall[Request, Response]) {
+// garbage collector: OnErr, which is the program's, has seen its answer. So is one of
+// a foreign request, which the program's types have decoded: they may point into it.
+func (p *generatedCalls[Request, Response]) put(c *generatedCall[Request, Response], foreign bool) {
 	c.letGo()
-	if c.decoder.Foreign() {
+	if foreign {
 		return
 	}
 	var none Request

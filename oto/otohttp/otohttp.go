@@ -64,8 +64,6 @@ func HandleJSON[Request, Response any](server *Server, service, method string,
 			server.fail(&c.answer, r, err)
 			return
 		}
-		if decode != nil { // else encoding/json has had the request
-			calls.put(c)
-		}
+		calls.put(c, decode == nil || c.decoder.Foreign())
 	})
 }
